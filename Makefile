@@ -1,0 +1,97 @@
+# mlenvfs: GNU make, out-of-tree objects under build/<flavour>/.
+#   make            the program             make SAN=address|thread   a sanitizer flavour
+#   make run/stop   the tour in ./mnt       make test                 unit and integration tests
+#   make check      format and static analysis
+
+CC       ?= cc
+PREFIX   ?= /usr/local
+BINDIR   ?= $(PREFIX)/bin
+SBINDIR  ?= $(PREFIX)/sbin
+MANDIR   ?= $(PREFIX)/share/man
+DESTDIR  ?=
+WERROR   ?= -Werror
+PYTHON   ?= /usr/bin/python3
+SAN      ?=
+V        ?=
+
+VERSION  := 0.1.0
+PKGS     := fuse3 libcurl libcjson yaml-0.1 libcrypto sqlite3 libmicrohttpd expat
+
+FLAVOUR  := $(if $(SAN),$(SAN),release)
+B        := build/$(FLAVOUR)
+Q        := $(if $(V),,@)
+
+SAN_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_thread  := -fsanitize=thread -fno-omit-frame-pointer
+ifneq ($(SAN),)
+ifeq ($(SAN_$(SAN)),)
+$(error SAN must be "address" or "thread", not "$(SAN)")
+endif
+OPT      := -O1 -g $(SAN_$(SAN))
+else
+OPT      := -O2 -g -D_FORTIFY_SOURCE=2
+endif
+
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+            -Wconversion -Wno-sign-conversion -Wundef -Wpointer-arith $(WERROR)
+HARDEN   := -fPIE -fstack-protector-strong
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
+
+# Only the goals that compile ask pkg-config, so that `make stop` works on a machine without the libraries.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS))
+
+ALL_CPPFLAGS = -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -DMLENVFS_VERSION='"$(VERSION)"' -I. $(CPPFLAGS)
+ALL_CFLAGS   = -std=c17 $(OPT) $(WARN) $(HARDEN) -pthread $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS  = $(OPT) $(LDHARDEN) -pthread $(LDFLAGS)
+
+DIRS     := client cache fs emulator
+SRCS     := $(wildcard $(addsuffix /*.c,$(DIRS)))
+MAIN     := fs/main.c
+LIB_OBJS := $(patsubst %.c,$(B)/%.o,$(filter-out $(MAIN),$(SRCS)))
+LIB      := $(B)/libmlenvfs.a
+BIN      := $(B)/mlenvfs
+
+UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+UNIT_SRCS    := $(wildcard tests/unit/test_*.c)
+UNIT_BINS    := $(patsubst %.c,$(B)/%,$(UNIT_SRCS))
+TOOL_BINS    := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
+FUZZ_BINS    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
+
+all: $(BIN)
+
+$(BIN): $(B)/fs/main.o $(LIB)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(LIB): $(LIB_OBJS)
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# The flags are part of what an object depends on: a changed Makefile rebuilds.
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(patsubst %.c,$(B)/%.o,$(UNIT_SUPPORT)) $(LIB)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs cmocka)
+
+$(B)/tests/tools/%: $(B)/tests/tools/%.o $(LIB)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+unit-bins: $(UNIT_BINS)
+tools: $(TOOL_BINS)
+fuzz-bins: $(FUZZ_BINS)
+
+.PHONY: all unit-bins tools fuzz-bins
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

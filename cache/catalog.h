@@ -1,0 +1,118 @@
+/*
+ * catalog - what is known of the service, and how fresh it is.
+ *
+ * fs/ reads everything through it. Lists are immutable snapshots, swapped whole when a newer one
+ * arrives; readers take a reference and no lock. One request serves any number of waiters
+ * (single-flight); requests run on the catalog's own workers, interactive ones before prefetched
+ * ones, so an interrupted reader does not end what others wait for, and a flight that nobody waits
+ * for any more is cancelled.
+ *
+ * Freshness: a snapshot younger than `refresh` is used as it is. An older one is fetched again by
+ * the first reader; when that fails because the service can't be reached or does not answer
+ * properly, the old snapshot is used (and the failure logged and counted), else the error is
+ * returned. Errors are remembered for a moment (negative entries), so that a loop over a
+ * failing directory does not hammer the service. Every entry carries an epoch: an answer that
+ * was asked for before the entry was last changed or invalidated is dropped.
+ *
+ * Readahead: reading the versions of environments in the order of their list is recognised as a
+ * traversal, and the next ones are fetched ahead in a window that doubles up to readahead_max.
+ *
+ * Every function may be called from any thread; those with a call block (until its deadline or
+ * cancellation) and must not be called with a lock held. Errors as in client/source.h.
+ */
+#ifndef MLENVFS_CACHE_CATALOG_H
+#define MLENVFS_CACHE_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/source.h"
+
+struct buf;
+struct catalog;
+
+/* Something that readers may have seen has changed; what it names is borrowed for the call. */
+enum catalog_event {
+	CATALOG_SCOPES,   /* the list of scopes */
+	CATALOG_ENVS,     /* environments of scope came, went or changed */
+	CATALOG_VERSIONS, /* versions of scope/env came, went or changed */
+};
+
+/*
+ * Called on a worker thread, without locks, after the new snapshot is in place; before is the old
+ * one's place (NULL list: none was known - then the event is not sent at all).
+ * For CATALOG_ENVS before/after are struct env_list, for CATALOG_VERSIONS struct version_list,
+ * for CATALOG_SCOPES struct scope_list.
+ */
+typedef void catalog_changed_fn(void *arg, enum catalog_event event, struct scope *scope,
+				const char *env, const void *before, const void *after);
+
+struct catalog_conf {
+	struct source *source;       /* borrowed; must outlive the catalog */
+	int64_t refresh;             /* ns a list counts as fresh */
+	int64_t negative;            /* ns an error is remembered */
+	int64_t request_deadline;    /* ns one flight may take */
+	unsigned int max_in_flight;  /* workers */
+	unsigned int readahead_max;  /* window of sibling environments; 0: no readahead */
+	size_t content_max;          /* bytes of context content kept in memory */
+	int64_t (*now)(void);        /* NULL: clock_mono */
+	catalog_changed_fn *changed; /* may be NULL */
+	void *changed_arg;
+};
+
+struct catalog_stats {
+	uint64_t hits;    /* answered without a request */
+	uint64_t flights; /* requests to the source (each may be several HTTP requests) */
+	uint64_t joined;  /* waited for a flight that was under way */
+	uint64_t prefetched;
+	uint64_t stale; /* answered with an old snapshot because the service failed */
+	uint64_t errors;
+	size_t content_bytes;
+	int64_t oldest_age;    /* ns: age of the oldest list in use */
+	char last_error[256];  /* why the last failed flight failed; "" when none did */
+	int64_t last_error_at; /* clock_wall() time */
+};
+
+struct catalog *catalog_new(const struct catalog_conf *conf, struct err *e);
+
+/* Cancels what is under way, ends the workers, frees everything. NULL is allowed. */
+void catalog_free(struct catalog *c);
+
+/* Cancels what is under way and makes all later calls end with -ECANCELED; for unmounting. */
+void catalog_stop(struct catalog *c);
+
+int catalog_scopes(struct catalog *c, struct call *call, struct scope_list **out, struct err *e);
+int catalog_envs(struct catalog *c, struct scope *s, struct call *call, struct env_list **out,
+		 struct err *e);
+int catalog_versions(struct catalog *c, struct scope *s, const char *env, struct call *call,
+		     struct version_list **out, struct err *e);
+
+/* The files of a build context; kept for ever (contexts are content-addressed by their URI). */
+int catalog_context(struct catalog *c, struct scope *s, struct version *v, struct call *call,
+		    struct context **out, struct err *e);
+
+/*
+ * Appends up to len bytes of a context file from offset to out; fewer only at its end. Content is
+ * fetched in blocks, each once however many readers wait, and kept up to content_max bytes.
+ */
+int catalog_read(struct catalog *c, struct scope *s, struct context *ctx,
+		 const struct context_file *file, uint64_t offset, size_t len, struct call *call,
+		 struct buf *out, struct err *e);
+
+/* What is known already, however old, without a request: 1 and a reference in *out, or 0. */
+int catalog_peek_versions(struct catalog *c, struct scope *s, const char *env,
+			  struct version_list **out);
+int catalog_peek_context(struct catalog *c, struct scope *s, struct version *v,
+			 struct context **out);
+
+/* Makes a workspace; it is in catalog_scopes() at once. */
+int catalog_create_workspace(struct catalog *c, const char *name, struct call *call,
+			     struct scope **out, struct err *e);
+
+/* Counts every list as old from now on: the next reader fetches it. */
+void catalog_expire(struct catalog *c);
+
+void catalog_get_stats(struct catalog *c, struct catalog_stats *out);
+
+#endif

@@ -1,0 +1,54 @@
+#include "client/call.h"
+
+#include <errno.h>
+
+#include "client/clock.h"
+
+void call_init(struct call *c, int64_t deadline, enum call_prio prio)
+{
+	*c = (struct call){.deadline = deadline, .prio = prio};
+	pthread_mutex_init(&c->lock, NULL);
+}
+
+void call_destroy(struct call *c)
+{
+	pthread_mutex_destroy(&c->lock);
+}
+
+void call_cancel(struct call *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if (!c->cancelled) {
+		c->cancelled = true;
+		if (c->wake)
+			c->wake(c->wake_arg);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+bool call_cancelled(struct call *c)
+{
+	bool cancelled;
+
+	pthread_mutex_lock(&c->lock);
+	cancelled = c->cancelled;
+	pthread_mutex_unlock(&c->lock);
+	return cancelled;
+}
+
+void call_set_wake(struct call *c, void (*wake)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&c->lock);
+	c->wake = wake;
+	c->wake_arg = arg;
+	if (wake && c->cancelled)
+		wake(arg);
+	pthread_mutex_unlock(&c->lock);
+}
+
+int call_check(struct call *c)
+{
+	if (call_cancelled(c))
+		return -ECANCELED;
+	return clock_mono() >= c->deadline ? -ETIMEDOUT : 0;
+}

@@ -1,0 +1,43 @@
+#include "client/redact.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* A secret follows each of these marks (matched without case) ... */
+static const char *const marks[] = {
+	"sig=",          "sig%3d",       "bearer ",          "sharedkey ",
+	"access_token",  "accesstoken",  "refresh_token",    "id_token",
+	"client_secret", "clientsecret", "client_assertion", "device_code",
+	"sastoken",      "accountkey",   "\"key\"",
+};
+
+/* ... after at most these characters of punctuation: `"key": "…`, `access_token=…` */
+static const char punctuation[] = "\"' \t:=";
+
+static int is_secret_char(unsigned char c)
+{
+	return c > ' ' && !strchr("\"'<>&,;{}()[]", c);
+}
+
+static char *mask(char *p)
+{
+	while (*p && strchr(punctuation, *p))
+		p++;
+	for (; is_secret_char((unsigned char)*p); p++)
+		*p = '*';
+	return p;
+}
+
+void redact(char *text)
+{
+	for (char *p = text; *p; p++) {
+		for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
+			size_t n = strlen(marks[i]);
+
+			if (strncasecmp(p, marks[i], n) == 0) {
+				p = mask(p + n) - 1;
+				break;
+			}
+		}
+	}
+}

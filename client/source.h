@@ -1,0 +1,115 @@
+/*
+ * source - what can be asked of a place that holds environments.
+ *
+ * client/ implements it over HTTPS, cache/ wraps another source, tests have one in memory. Layers
+ * stack; fs/mount.c shows the order.
+ *
+ * Every method blocks its caller until the answer is there, the call's deadline has passed or the
+ * call was cancelled (call.h); none holds a lock meanwhile. All may be called from any thread, any
+ * number at once. They return 0 or a negative errno and describe it in e (which may be NULL):
+ *
+ *   -ENOENT        there is no such thing           -EACCES        not signed in, or not allowed
+ *   -EBADMSG       the answer can't be understood   -EFBIG         the answer is larger than
+ * allowed -ETIMEDOUT     no (complete) answer in time     -EHOSTUNREACH  the service can't be
+ * reached -EBUSY         throttled until the deadline     -EIO           the service failed -EEXIST
+ * a create of what exists          -EINVAL        the service refuses the request -EROFS         it
+ * can't be changed here         -ECANCELED     the caller cancelled -ENOMEM
+ *
+ * Whatever is returned through an out pointer is a reference that the caller owns.
+ */
+#ifndef MLENVFS_CLIENT_SOURCE_H
+#define MLENVFS_CLIENT_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/asset.h"
+#include "client/call.h"
+#include "client/err.h"
+
+struct buf;
+struct source;
+
+/* One file of a build context to be uploaded; the content is read from the open descriptor. */
+struct upload_file {
+	const char *path; /* relative to the context, '/' between parts, no '.' or '..' */
+	int fd;
+	uint64_t size;
+};
+
+struct source_ops {
+	/* The workspaces and registries that this source shows. */
+	int (*list_scopes)(struct source *s, struct call *c, struct scope_list **out,
+			   struct err *e);
+
+	/* All environments of a scope, the archived ones too. */
+	int (*list_envs)(struct source *s, struct scope *scope, struct call *c,
+			 struct env_list **out, struct err *e);
+
+	/*
+	 * All versions of an environment, the archived ones too, each complete: an item that the
+	 * list gives without image and build was fetched by itself, and a curated one completed
+	 * from its registry where that has it. -ENOENT when there is no such environment.
+	 */
+	int (*list_versions)(struct source *s, struct scope *scope, const char *env, struct call *c,
+			     struct version_list **out, struct err *e);
+
+	/* One version, read from the service itself (never from a list). */
+	int (*get_version)(struct source *s, struct scope *scope, const char *env,
+			   const char *version, struct call *c, struct version **out,
+			   struct err *e);
+
+	/*
+	 * The files of the version's build context. A context that can't be listed (a git URL)
+	 * gives one with no files and a note. -EINVAL when the version has no build context.
+	 */
+	int (*list_context)(struct source *s, struct scope *scope, struct version *v,
+			    struct call *c, struct context **out, struct err *e);
+
+	/*
+	 * Reads up to len bytes of a context file from offset and appends them to out; fewer only
+	 * at the end of the file. -ESTALE-free: a file whose etag is not the listed one any more is
+	 * -EIO with a text that says so.
+	 */
+	int (*read_context)(struct source *s, struct scope *scope, struct context *ctx,
+			    const struct context_file *file, uint64_t offset, size_t len,
+			    struct call *c, struct buf *out, struct err *e);
+
+	/* Makes a workspace. -EPERM where that is not offered (Azure). */
+	int (*create_workspace)(struct source *s, const char *name, struct call *c,
+				struct scope **out, struct err *e);
+
+	/*
+	 * Uploads a build context and gives the URI to put into a version's record. What the
+	 * service has already is not sent again. Source: azureml-rest.md section 8; registries 11.
+	 */
+	int (*upload_context)(struct source *s, struct scope *scope, const char *env,
+			      const char *version, const struct upload_file *files, size_t n,
+			      struct call *c, char **uri_steal, struct err *e);
+
+	/*
+	 * Registers a version. v names environment and version and holds what a user can set; the
+	 * record as the service has it then goes to *out. -EEXIST when it exists with other
+	 * content. Safe to repeat: the same content again is a success.
+	 */
+	int (*put_version)(struct source *s, struct scope *scope, const struct version *v,
+			   struct call *c, struct version **out, struct err *e);
+
+	/* Ends every request under way with -ECANCELED, and all that follow. */
+	void (*stop)(struct source *s);
+
+	void (*free)(struct source *s);
+};
+
+/* Implementations begin with this. */
+struct source {
+	const struct source_ops *ops;
+};
+
+static inline void source_free(struct source *s)
+{
+	if (s)
+		s->ops->free(s);
+}
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * counters - how often which kind of request was made; what the tests count with.
+ *
+ * GET /__mlenvfs/counters gives {"total": n, "routes": {"GET versions": n, ...}, "bytes_in": n,
+ * "bytes_out": n, "connections": n}; DELETE sets them to 0. Requests to /__mlenvfs/ are not
+ * counted.
+ */
+#ifndef MLENVFS_EMULATOR_COUNTERS_H
+#define MLENVFS_EMULATOR_COUNTERS_H
+
+#include <stdint.h>
+
+#include "client/buf.h"
+
+struct counters;
+
+struct counters *counters_new(void);
+void counters_free(struct counters *c);
+
+/* One request of that route ("GET versions", "PUT blob"; a short fixed text). Any thread. */
+void counters_add(struct counters *c, const char *route, uint64_t bytes_in, uint64_t bytes_out);
+void counters_connection(struct counters *c);
+void counters_reset(struct counters *c);
+
+/* Appends the JSON above. */
+int counters_json(struct counters *c, struct buf *out);
+
+#endif
