@@ -375,6 +375,17 @@ static int context_file_compare(const void *pa, const void *pb)
 	return a->path_len < b->path_len ? -1 : a->path_len > b->path_len;
 }
 
+/* Keeps the first of the files that have one path; returns how many are left. */
+static size_t drop_doubles(struct context_file *files, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!kept || context_file_compare(&files[kept - 1], &files[i]) != 0)
+			files[kept++] = files[i];
+	return kept;
+}
+
 struct context *context_new(const struct context *fields)
 {
 	size_t n = fields->n_files;
@@ -409,10 +420,18 @@ struct context *context_new(const struct context *fields)
 	c->files = files;
 	if (n)
 		qsort(files, n, sizeof(*files), context_file_compare);
+	c->n_files = drop_doubles(files, n);
 	return c;
 }
 
 /* ---- lists ---- */
+
+static uint64_t next_serial(void)
+{
+	static _Atomic uint64_t serial;
+
+	return atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed) + 1;
+}
 
 #define LIST_DEFINE(type, key)                                                               \
 	static int type##_item_compare(const void *a, const void *b)                         \
@@ -440,6 +459,7 @@ struct context *context_new(const struct context *fields)
 				l->items[n++] = items[i];                                    \
 		}                                                                            \
 		l->count = n;                                                                \
+		l->serial = next_serial();                                                   \
 		atomic_init(&l->refs, 1);                                                    \
 		return l;                                                                    \
 	}                                                                                    \
@@ -522,6 +542,7 @@ struct scope_list *scope_list_take(struct scope **items, size_t count)
 			l->items[n++] = items[i];
 	}
 	l->count = n;
+	l->serial = next_serial();
 	atomic_init(&l->refs, 1);
 	return l;
 }

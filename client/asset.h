@@ -168,16 +168,17 @@ struct context *context_ref(struct context *c);
 void context_unref(struct context *c);
 
 /* Lists. `_take` consumes the references in items (and on failure releases them). */
-#define ASSET_LIST_DECLARE(type)                                                 \
-	struct type##_list {                                                     \
-		atomic_uint refs;                                                \
-		size_t count;                                                    \
-		struct type *items[];                                            \
-	};                                                                       \
-	struct type##_list *type##_list_take(struct type **items, size_t count); \
-	struct type##_list *type##_list_ref(struct type##_list *l);              \
-	void type##_list_unref(struct type##_list *l);                           \
-	/* The item of that name (borrowed from the list), or NULL. */           \
+#define ASSET_LIST_DECLARE(type)                                                            \
+	struct type##_list {                                                                \
+		atomic_uint refs;                                                           \
+		uint64_t serial; /* another for every list made in this process; never 0 */ \
+		size_t count;                                                               \
+		struct type *items[];                                                       \
+	};                                                                                  \
+	struct type##_list *type##_list_take(struct type **items, size_t count);            \
+	struct type##_list *type##_list_ref(struct type##_list *l);                         \
+	void type##_list_unref(struct type##_list *l);                                      \
+	/* The item of that name (borrowed from the list), or NULL. */                      \
 	struct type *type##_list_find(const struct type##_list *l, const char *name);
 
 ASSET_LIST_DECLARE(scope)

@@ -17,6 +17,7 @@
 enum {
 	ASSETDIR_FILES_MAX = 10000,
 	ASSETDIR_DEPTH_MAX = 64,
+	ASSETDIR_ENTRIES_MAX = 100000, /* directory entries looked at, ignored ones too */
 };
 
 struct assetdir {
@@ -32,8 +33,10 @@ struct assetdir {
  * "../" of conda_file may climb to, as an open descriptor, or -1 when it may not climb. path_env
  * and path_version are the names that its place gives it; they win over the spec's, with a warning
  * (NULL: the spec's count, and a missing name is -EBADMSG; a missing version is left NULL in the
- * spec). -EBADMSG with a text (file, line, column where they apply) when it is not a valid
- * environment; -EFBIG past the bounds; other negative errno from the disk.
+ * spec). Afterwards name and version of the spec are the ones that count. -EBADMSG with a text
+ * (file, line, column where they apply) when it is not a valid environment; -EFBIG past the bounds;
+ * -EMFILE when the process may not have as many files open as the context has; other negative
+ * errno from the disk.
  */
 int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_env,
 		  const char *path_version, struct assetdir **out, struct err *e);

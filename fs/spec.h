@@ -24,6 +24,11 @@ enum {
 	SPEC_SIZE_MAX = 1024 * 1024, /* bytes of spec.yml */
 };
 
+/* A place in the text, from 1; line 0: the key is not there. */
+struct spec_place {
+	int line, column;
+};
+
 /* What a spec.yml says. Text is NULL where absent. */
 struct spec {
 	char *name;
@@ -39,7 +44,9 @@ struct spec {
 	char *dockerfile_path;
 	char *os_type; /* lower case */
 	struct route liveness, readiness, scoring;
+	struct route startup; /* not in the CLI's schema; kept so that no record loses it */
 	char *datastore;
+	struct spec_place conda_at, build_at, dockerfile_at; /* of the paths, for messages */
 	char *warnings; /* one a line, "line L: ..."; NULL when there are none */
 };
 
@@ -47,7 +54,7 @@ struct spec {
  * Parses len bytes. -EBADMSG with "line L, column C: what is wrong and what to do" (the first
  * problem), -EFBIG past SPEC_SIZE_MAX, -ENOMEM. Checks everything that can be checked without
  * looking at other files: absolute or climbing paths are refused here (conda_file may climb,
- * "../x.yml": see assetdir.h, build.path and dockerfile_path may not).
+ * "../x.yml": see assetdir.h, build.path and dockerfile_path may not). docs/spec.md lists it all.
  */
 int spec_parse(const char *text, size_t len, struct spec **out, struct err *e);
 void spec_free(struct spec *s);
@@ -70,8 +77,9 @@ struct version *spec_to_version(const struct spec *s, const char *env, const cha
  * Renders the record as spec.yml: $schema, name, version, image / conda_file / build, os_type,
  * inference_config, description, tags; tags in the order of the record. The same record gives the
  * same bytes everywhere, and the text parses back to the same record. A build context with files is
- * `path: context`; one without (a git URL) is its URL. A version with neither image nor build
- * gets a comment that says so. 0, -ENOMEM or -EFBIG.
+ * `path: context`; one without (a git URL) is its URL. os_type and dockerfile_path are written out
+ * where the record leaves them to their defaults. A version with neither image nor build gets a
+ * comment that says so, and is no valid spec. 0, -ENOMEM or -EFBIG.
  */
 int spec_render(const struct version *v, struct buf *out);
 

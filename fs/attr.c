@@ -1,0 +1,234 @@
+#include "fs/attr.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "client/clock.h"
+#include "fs/notify.h"
+#include "fs/render.h"
+#include "fs/tree.h"
+
+enum { BLOCK = 512, PREFERRED_IO = 128 * 1024 };
+
+/* Seconds that the attributes of a log may be kept: it can grow. */
+#define GROWING_S 1.0
+
+static bool writable(const struct node *n)
+{
+	return !n->scope || n->scope->writable;
+}
+
+static mode_t dir_mode(const struct node *n)
+{
+	return S_IFDIR | (writable(n) ? 0755 : 0555);
+}
+
+static mode_t file_mode(const struct node *n)
+{
+	return S_IFREG | (writable(n) ? 0644 : 0444);
+}
+
+static void set_size(struct stat *st, int64_t size)
+{
+	st->st_size = size;
+	st->st_blocks = (size + BLOCK - 1) / BLOCK;
+}
+
+static void set_times(struct stat *st, int64_t modified, int64_t created)
+{
+	if (!modified)
+		modified = created;
+	st->st_mtim = clock_timespec(modified);
+	st->st_atim = st->st_mtim;
+	st->st_ctim = clock_timespec(created ? created : modified);
+}
+
+/*
+ * The service does not move lastModifiedAt when tags change, so where we saw content change
+ * under the same time, the time is when it was seen (semantics.md section 1).
+ */
+static void set_version_times(struct fsys *fs, struct stat *st, const struct node *n,
+			      const struct version *v)
+{
+	int64_t noticed = notify_noticed(fs->notify, n->ino);
+	int64_t modified = v->modified > noticed ? v->modified : noticed;
+
+	set_times(st, modified, v->created);
+	if (noticed)
+		st->st_ctim = clock_timespec(noticed);
+}
+
+static bool is_link(const struct version *v, enum node_kind kind)
+{
+	return kind == NODE_DOCKERFILE && version_context_has_files(v);
+}
+
+static int fill_link(struct stat *st, const struct version *v)
+{
+	_cleanup_buf_ struct buf target = BUF_INIT(ASSET_PATH_MAX * 4);
+	int rc = render_dockerfile_link(v, &target);
+
+	st->st_mode = S_IFLNK | 0777;
+	set_size(st, (int64_t)target.len);
+	st->st_blocks = 0;
+	return rc;
+}
+
+/* spec.yml, conda.yml, Dockerfile, build.log */
+static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
+{
+	struct version *v = node_get_version(fs->nodes, n->parent);
+	int64_t size;
+	int rc;
+
+	if (n->kind == NODE_SPEC)
+		set_version_times(fs, st, n->parent, v);
+	else
+		set_times(st, v->created, v->created);
+	if (is_link(v, n->kind)) {
+		rc = fill_link(st, v);
+	} else {
+		st->st_mode = file_mode(n);
+		if (n->kind == NODE_DOCKERFILE || n->kind == NODE_BUILD_LOG)
+			st->st_mode = S_IFREG | 0444;
+		rc = render_size(fs->nodes, n->parent, v, n->kind, &size);
+		set_size(st, size);
+	}
+	if (n->kind == NODE_SPEC)
+		*timeout = fs->refresh_s;
+	if (n->kind == NODE_BUILD_LOG)
+		*timeout = GROWING_S < fs->refresh_s ? GROWING_S : fs->refresh_s;
+	version_unref(v);
+	return rc;
+}
+
+static void fill_context(struct fsys *fs, struct node *n, struct stat *st)
+{
+	struct version *v = node_get_version(fs->nodes, tree_version_of(n));
+	int64_t when = v->created;
+
+	st->st_mode = dir_mode(n);
+	if (n->ctx) {
+		const struct ctxtree_entry *entry = ctxtree_get(n->ctx, n->ctx_index);
+
+		if (entry->modified)
+			when = entry->modified;
+		if (entry->file) {
+			st->st_mode = file_mode(n);
+			set_size(st, (int64_t)entry->file->size);
+		}
+	}
+	set_times(st, when, when);
+	version_unref(v);
+}
+
+static void fill_latest(struct fsys *fs, struct node *n, struct stat *st)
+{
+	struct version *v = node_get_version(fs->nodes, n);
+
+	st->st_mode = S_IFLNK | 0777;
+	if (v) {
+		set_times(st, v->created, v->created);
+		set_size(st, (int64_t)strlen(v->version));
+		st->st_blocks = 0;
+	}
+	version_unref(v);
+}
+
+static void fill_env(struct fsys *fs, struct node *n, struct stat *st)
+{
+	struct env *env = node_get_env(fs->nodes, n);
+
+	st->st_mode = dir_mode(n);
+	if (env)
+		set_times(st, env->modified, env->created);
+	env_unref(env);
+}
+
+static void fill_version(struct fsys *fs, struct node *n, struct stat *st)
+{
+	struct version *v = node_get_version(fs->nodes, n);
+
+	st->st_mode = dir_mode(n);
+	set_version_times(fs, st, n, v);
+	version_unref(v);
+}
+
+int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
+{
+	*st = (struct stat){
+		.st_ino = n->ino,
+		.st_nlink = 1,
+		.st_uid = fs->uid,
+		.st_gid = fs->gid,
+		.st_blksize = PREFERRED_IO,
+	};
+	*timeout = fs->refresh_s;
+	switch (n->kind) {
+	case NODE_ROOT:
+		st->st_mode = S_IFDIR | 0755;
+		set_times(st, fs->started, fs->started);
+		return 0;
+	case NODE_SCOPE:
+	case NODE_ARCHIVE:
+		st->st_mode = dir_mode(n);
+		set_times(st, n->scope->modified, n->scope->created);
+		return 0;
+	case NODE_ENV:
+		fill_env(fs, n, st);
+		return 0;
+	case NODE_LATEST:
+		fill_latest(fs, n, st);
+		return 0;
+	case NODE_VERSION:
+		fill_version(fs, n, st);
+		return 0;
+	case NODE_CONTEXT:
+		*timeout = FSYS_FOREVER_S;
+		fill_context(fs, n, st);
+		return 0;
+	default:
+		*timeout = FSYS_FOREVER_S;
+		return fill_version_file(fs, n, st, timeout);
+	}
+}
+
+double attr_entry_timeout(const struct fsys *fs, const struct node *n)
+{
+	switch (n->kind) {
+	case NODE_SPEC:
+	case NODE_CONDA:
+	case NODE_DOCKERFILE:
+	case NODE_BUILD_LOG:
+	case NODE_CONTEXT:
+		return FSYS_FOREVER_S;
+	default:
+		return fs->refresh_s;
+	}
+}
+
+mode_t attr_type(struct node_table *t, struct node *n)
+{
+	struct version *v;
+	bool link;
+
+	switch (n->kind) {
+	case NODE_LATEST:
+		return S_IFLNK;
+	case NODE_SPEC:
+	case NODE_CONDA:
+	case NODE_BUILD_LOG:
+		return S_IFREG;
+	case NODE_DOCKERFILE:
+		v = node_get_version(t, n->parent);
+		link = is_link(v, n->kind);
+		version_unref(v);
+		return link ? S_IFLNK : S_IFREG;
+	case NODE_CONTEXT:
+		if (n->ctx && ctxtree_get(n->ctx, n->ctx_index)->file)
+			return S_IFREG;
+		return S_IFDIR;
+	default:
+		return S_IFDIR;
+	}
+}

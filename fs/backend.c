@@ -1,0 +1,321 @@
+#include "fs/backend.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "client/arm.h"
+#include "client/cleanup.h"
+#include "client/credential.h"
+#include "emulator/emu.h"
+
+static const char AZURE_ENDPOINT[] = "https://management.azure.com";
+static const char EMBEDDED_URL[] = "http://localhost";
+static const char TOKEN_VARIABLE[] = "AZURE_ACCESS_TOKEN";
+static const char SYSTEM_REGISTRY[] = "azureml";
+
+struct backend {
+	struct emu *emu;
+	char *socket_dir; /* private; removed at the end */
+	char *socket;
+	struct credential *credential;
+	struct source *source;
+	char *about;
+	char *local_dir;
+};
+
+/* ---- files ---- */
+
+/* Makes the directory and those above it, each 0700. */
+static int make_dirs(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static const char *home(void)
+{
+	const char *dir = getenv("HOME");
+	const struct passwd *pw;
+
+	if (dir && dir[0] == '/')
+		return dir;
+	pw = getpwuid(geteuid()); /* NOLINT(concurrency-mt-unsafe): before threads are started */
+	return pw && pw->pw_dir ? pw->pw_dir : "/";
+}
+
+static int default_store(char **out)
+{
+	const char *data = getenv("XDG_DATA_HOME");
+	int n;
+
+	if (data && data[0] == '/')
+		n = asprintf(out, "%s/mlenvfs/store.db", data);
+	else
+		n = asprintf(out, "%s/.local/share/mlenvfs/store.db", home());
+	return n < 0 ? -ENOMEM : 0;
+}
+
+static int set_local_dir(struct backend *b, const char *store)
+{
+	const char *slash = strrchr(store, '/');
+
+	b->local_dir = slash && slash != store ? strndup(store, (size_t)(slash - store))
+					       : strdup(slash ? "/" : ".");
+	return b->local_dir ? 0 : -ENOMEM;
+}
+
+/* ---- the embedded service ---- */
+
+static int make_socket_dir(struct backend *b, struct err *e)
+{
+	const char *run = getenv("XDG_RUNTIME_DIR");
+	int rc;
+
+	if (asprintf(&b->socket_dir, "%s/mlenvfs-XXXXXX", run && run[0] == '/' ? run : "/tmp") <
+	    0) {
+		b->socket_dir = NULL;
+		return -ENOMEM;
+	}
+	if (!mkdtemp(b->socket_dir)) {
+		rc = -errno;
+		err_set(e, rc, "a private directory %s can't be made: %s", b->socket_dir,
+			strerror(-rc));
+		free(b->socket_dir);
+		b->socket_dir = NULL;
+		return rc;
+	}
+	if (asprintf(&b->socket, "%s/service", b->socket_dir) < 0) {
+		b->socket = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int start_embedded(struct backend *b, const struct options *o, struct err *e)
+{
+	_cleanup_free_ char *store = o->store ? strdup(o->store) : NULL;
+	struct emu_conf conf = {0};
+	int rc = 0;
+
+	if (!store)
+		rc = o->store ? -ENOMEM : default_store(&store);
+	if (!rc)
+		rc = set_local_dir(b, store);
+	if (rc)
+		return rc;
+	rc = make_dirs(b->local_dir);
+	if (rc)
+		return err_set(e, rc, "the directory %s for the embedded service can't be made: %s",
+			       b->local_dir, strerror(-rc));
+	conf.store = store;
+	rc = emu_new(&conf, &b->emu, e);
+	if (!rc)
+		rc = make_socket_dir(b, e);
+	return rc ? rc : emu_listen_unix(b->emu, b->socket, e);
+}
+
+/* ---- the endpoint ---- */
+
+/* Takes the token out of the environment, so that no child and no /proc/PID/environ has it. */
+static int take_token(struct credential **out, struct err *e)
+{
+	char *token = getenv(TOKEN_VARIABLE);
+	size_t len = token ? strlen(token) : 0;
+	int rc;
+
+	if (!token)
+		return credential_none_new(out, e);
+	/* From here on a core dump would hold it. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return err_set(e, -errno, "core dumps can't be switched off");
+	rc = credential_static_new(token, len, out, e);
+	explicit_bzero(token, len);
+	unsetenv(TOKEN_VARIABLE);
+	return rc;
+}
+
+static const char *endpoint_of(const struct options *o, const struct source_uri *uri)
+{
+	if (o->arm_endpoint)
+		return o->arm_endpoint;
+	return uri->embedded ? EMBEDDED_URL : AZURE_ENDPOINT;
+}
+
+static const char *subscription_of(const struct options *o, const struct source_uri *uri)
+{
+	const char *id = getenv("AZURE_SUBSCRIPTION_ID");
+
+	if (uri->subscription)
+		return uri->subscription;
+	if (uri->registry || (uri->embedded && !o->arm_endpoint))
+		return uri->registry ? NULL : EMU_SUBSCRIPTION;
+	return id && *id ? id : EMU_SUBSCRIPTION;
+}
+
+static size_t collect_registries(const struct options *o, const struct source_uri *uri,
+				 const char *names[OPTIONS_REGISTRIES_MAX + 2])
+{
+	size_t n = 0;
+
+	if (uri->registry)
+		names[n++] = uri->registry;
+	else
+		names[n++] = SYSTEM_REGISTRY;
+	for (size_t i = 0; i < o->n_registries; i++)
+		names[n++] = o->registries[i];
+	return n;
+}
+
+static int open_source(struct backend *b, const struct options *o, const struct source_uri *uri,
+		       struct err *e)
+{
+	const char *names[OPTIONS_REGISTRIES_MAX + 2];
+	struct arm_conf conf = {
+		.endpoint = endpoint_of(o, uri),
+		.unix_socket = b->socket,
+		.credential = b->credential,
+		.subscription = subscription_of(o, uri),
+		.resource_group = uri->resource_group,
+		.workspace = uri->workspace,
+		.api_version = o->api_version,
+		.max_connections = o->max_requests,
+		.can_create_workspaces = uri->embedded,
+		.list_registries = uri->embedded,
+	};
+
+	conf.registries = names;
+	conf.n_registries = collect_registries(o, uri, names);
+	return arm_source_new(&conf, &b->source, e);
+}
+
+/* What `status` shows and `import` connects with. */
+static int describe(struct backend *b, const struct options *o, const struct source_uri *uri)
+{
+	const char *subscription = subscription_of(o, uri);
+	cJSON *root = cJSON_CreateObject();
+	bool ok = root != NULL;
+
+	ok = ok && cJSON_AddStringToObject(root, "source", o->source ? o->source : "embedded");
+	ok = ok && cJSON_AddStringToObject(root, "endpoint", endpoint_of(o, uri));
+	if (ok && b->socket)
+		ok = cJSON_AddStringToObject(root, "socket", b->socket);
+	if (ok && subscription)
+		ok = cJSON_AddStringToObject(root, "subscription", subscription);
+	if (ok && b->emu)
+		ok = cJSON_AddStringToObject(root, "store_directory", b->local_dir);
+	ok = ok && cJSON_AddNumberToObject(root, "refresh_s", o->refresh);
+	b->about = ok ? cJSON_PrintUnformatted(root) : NULL;
+	cJSON_Delete(root);
+	return b->about ? 0 : -ENOMEM;
+}
+
+int backend_open(const struct options *o, struct backend **out, struct err *e)
+{
+	struct backend *b = calloc(1, sizeof(*b));
+	struct source_uri uri = {0};
+	int rc = b ? source_uri_parse(o->source, &uri, e) : -ENOMEM;
+
+	*out = NULL;
+	if (!rc && uri.embedded && !o->arm_endpoint)
+		rc = start_embedded(b, o, e);
+	else if (!rc)
+		rc = set_local_dir(b, "/tmp/");
+	if (!rc)
+		rc = take_token(&b->credential, e);
+	if (!rc)
+		rc = open_source(b, o, &uri, e);
+	if (!rc)
+		rc = describe(b, o, &uri);
+	source_uri_clear(&uri);
+	if (rc) {
+		backend_close(b);
+		return e && e->msg[0] ? rc : err_set(e, rc, "%s", strerror(-rc));
+	}
+	*out = b;
+	return 0;
+}
+
+struct source *backend_source(struct backend *b)
+{
+	return b->source;
+}
+
+const char *backend_about(const struct backend *b)
+{
+	return b->about;
+}
+
+const char *backend_local_dir(const struct backend *b)
+{
+	return b->local_dir;
+}
+
+void backend_close(struct backend *b)
+{
+	if (!b)
+		return;
+	source_free(b->source);
+	credential_free(b->credential);
+	emu_free(b->emu);
+	if (b->socket)
+		unlink(b->socket);
+	if (b->socket_dir)
+		rmdir(b->socket_dir);
+	free(b->socket);
+	free(b->socket_dir);
+	free(b->local_dir);
+	free(b->about);
+	free(b);
+}
+
+/* ---- from another process ---- */
+
+static const char *member(const cJSON *root, const char *name)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, name));
+}
+
+int backend_connect(const char *status_json, struct source **out, struct credential **cred,
+		    struct err *e)
+{
+	cJSON *root = cJSON_Parse(status_json);
+	struct arm_conf conf = {0};
+	int rc;
+
+	*cred = NULL;
+	if (!root)
+		return err_set(e, -EBADMSG, "the mount's status can't be understood");
+	rc = take_token(cred, e);
+	conf.endpoint = member(root, "endpoint");
+	conf.unix_socket = member(root, "socket");
+	conf.subscription = member(root, "subscription");
+	conf.credential = *cred;
+	if (!rc && !conf.endpoint)
+		rc = err_set(e, -EBADMSG, "the mount's status names no endpoint");
+	if (!rc)
+		rc = arm_source_new(&conf, out, e);
+	if (rc) {
+		credential_free(*cred);
+		*cred = NULL;
+	}
+	cJSON_Delete(root);
+	return rc;
+}

@@ -1,0 +1,40 @@
+/*
+ * backend - where the environments come from: the embedded service in this process, or an Azure ML
+ * endpoint, as a struct source. The order of the layers below the catalog is here.
+ */
+#ifndef MLENVFS_FS_BACKEND_H
+#define MLENVFS_FS_BACKEND_H
+
+#include "client/source.h"
+#include "fs/options.h"
+
+struct backend;
+
+/*
+ * Opens what the options name. Starts threads: call after daemonising. A token is taken from the
+ * environment variable AZURE_ACCESS_TOKEN, which is wiped. Negative errno with a text that
+ * says what to do.
+ */
+int backend_open(const struct options *o, struct backend **out, struct err *e);
+
+/* The source; borrowed. */
+struct source *backend_source(struct backend *b);
+
+/* JSON of what the mount says about its source, for user.mlenvfs.status; borrowed. */
+const char *backend_about(const struct backend *b);
+
+/* The directory whose disk drafts and the embedded store lie on; borrowed. */
+const char *backend_local_dir(const struct backend *b);
+
+/* Stops and frees everything. NULL is allowed. */
+void backend_close(struct backend *b);
+
+/*
+ * A source for another process of the same user that talks to the service of a mount, from that
+ * mount's status JSON. The caller frees *cred after *out.
+ */
+struct credential;
+int backend_connect(const char *status_json, struct source **out, struct credential **cred,
+		    struct err *e);
+
+#endif

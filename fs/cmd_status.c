@@ -1,0 +1,128 @@
+/* cmd_status - mlenvfs status: what the mounts say about themselves. */
+#include "fs/cmd.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "client/cleanup.h"
+
+const char cmd_status_help[] =
+	"usage: mlenvfs status [--json] [MOUNTPOINT...]\n"
+	"\n"
+	"Shows each mount: where it comes from, how old its lists are, what went wrong last.\n"
+	"Without MOUNTPOINT, all mounts of this machine.\n"
+	"\n"
+	"      --json               for programs: one JSON object a line\n";
+
+static const char *text_of(const cJSON *o, const char *name)
+{
+	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
+
+	return s ? s : "-";
+}
+
+static double number_of(const cJSON *o, const char *name)
+{
+	const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
+
+	return cJSON_IsNumber(n) ? n->valuedouble : 0;
+}
+
+static void print_text(const char *path, const cJSON *s)
+{
+	const cJSON *c = cJSON_GetObjectItemCaseSensitive(s, "catalog");
+
+	printf("%s\n", path);
+	printf("  source      %s (%s)\n", text_of(s, "source"), text_of(s, "endpoint"));
+	printf("  process     %.0f, mlenvfs %s, since %.19s UTC\n", number_of(s, "pid"),
+	       text_of(s, "version"), text_of(s, "mounted_at"));
+	printf("  lists       oldest in use %.0f s, fresh for %.0f s\n",
+	       number_of(c, "oldest_age_s"), number_of(s, "refresh_s"));
+	printf("  requests    %.0f made, %.0f saved, %.0f ahead of need\n", number_of(c, "flights"),
+	       number_of(c, "hits") + number_of(c, "joined"), number_of(c, "prefetched"));
+	if (number_of(c, "stale") > 0)
+		printf("  stale       %.0f answers from old lists: the service did not answer\n",
+		       number_of(c, "stale"));
+	if (cJSON_HasObjectItem(c, "last_error"))
+		printf("  last error  %.19s UTC: %s\n", text_of(c, "last_error_at"),
+		       text_of(c, "last_error"));
+}
+
+static int show(const char *given, bool json)
+{
+	struct err e = ERR_INIT;
+	_cleanup_free_ char *path = cmd_real_path(given, &e);
+	_cleanup_free_ char *text = NULL;
+	cJSON *status;
+
+	if (!path || cmd_read_status(path, &text, &e)) {
+		cmd_complain("%s", e.msg);
+		return CMD_FAILED;
+	}
+	status = cJSON_Parse(text);
+	if (!status) {
+		cmd_complain("the status of %s can't be understood", path);
+		return CMD_FAILED;
+	}
+	if (json) {
+		char *line;
+
+		cJSON_AddStringToObject(status, "mountpoint", path);
+		line = cJSON_PrintUnformatted(status);
+		puts(line ? line : "");
+		cJSON_free(line);
+	} else {
+		print_text(path, status);
+	}
+	cJSON_Delete(status);
+	return CMD_OK;
+}
+
+static int show_all(bool json)
+{
+	struct err e = ERR_INIT;
+	struct cmd_mounted *mounts;
+	int status = CMD_OK;
+	size_t n;
+
+	if (cmd_mounts(&mounts, &n, &e)) {
+		cmd_complain("%s", e.msg);
+		return CMD_FAILED;
+	}
+	if (!n && !json)
+		puts("Nothing is mounted. 'mlenvfs mount DIRECTORY' mounts the embedded service.");
+	for (size_t i = 0; i < n; i++)
+		if (show(mounts[i].mountpoint, json))
+			status = CMD_FAILED;
+	cmd_mounts_free(mounts, n);
+	return status;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	int status = CMD_OK, c;
+	bool json = false;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(cmd_status_help, stdout);
+			return CMD_OK;
+		}
+		if (c != 'j')
+			return cmd_usage("status", "unknown option '%s'", argv[optind - 1]);
+		json = true;
+	}
+	if (optind == argc)
+		return show_all(json);
+	for (; optind < argc; optind++)
+		if (show(argv[optind], json))
+			status = CMD_FAILED;
+	return status;
+}

@@ -1,0 +1,314 @@
+#include "fs/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fuse_lowlevel.h>
+
+#include "cache/catalog.h"
+#include "client/cleanup.h"
+#include "client/clock.h"
+#include "client/log.h"
+#include "fs/backend.h"
+#include "fs/fsys.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/ops.h"
+
+enum {
+	MAX_THREADS = 64, /* each may wait for the service while others answer from memory */
+	MAX_IDLE_THREADS = 8,
+	NEGATIVE_MS = 2000, /* how long an error is remembered */
+};
+
+/* Everything one mount holds, in the order in which it is taken down (last first). */
+struct mount {
+	const struct options *o;
+	struct backend *backend;
+	struct node_table *nodes;
+	struct notify *notify;
+	struct catalog *catalog;
+	struct fsys fsys;
+	struct fuse_session *se;
+	bool mounted;
+	pthread_t watcher;
+	bool watching;
+	int wake[2]; /* signals and the end of the loop, to the watcher */
+};
+
+/* ---- signals ---- */
+
+enum { WAKE_STOP = 's', WAKE_EXPIRE = 'h', WAKE_QUIT = 'q' };
+
+/* The mount that signals mean; signal handlers have no other way to know. */
+static struct mount *_Atomic signalled;
+
+static void tell_watcher(const struct mount *m, char what)
+{
+	int saved = errno;
+
+	if (write(m->wake[1], &what, 1) < 0)
+		errno = saved; /* the pipe is full: it has been told often enough */
+	errno = saved;
+}
+
+static void on_signal(int sig)
+{
+	struct mount *m = atomic_load(&signalled);
+
+	if (!m)
+		return;
+	if (sig == SIGHUP) {
+		tell_watcher(m, WAKE_EXPIRE);
+		return;
+	}
+	fuse_session_exit(m->se);
+	tell_watcher(m, WAKE_STOP);
+}
+
+static int handle_signals(struct mount *m)
+{
+	struct sigaction act = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
+
+	/* No SA_RESTART: the loop's wait has to end. */
+	sigemptyset(&act.sa_mask);
+	sigemptyset(&ignore.sa_mask);
+	atomic_store(&signalled, m);
+	if (sigaction(SIGTERM, &act, NULL) < 0 || sigaction(SIGINT, &act, NULL) < 0 ||
+	    sigaction(SIGHUP, &act, NULL) < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * Ends everything that waits as soon as the mount is gone or a signal asked for it, so that the
+ * loop's threads, which finish their requests first, end at once. (The kernel tells us of an
+ * unmount by an error condition on the device.)
+ */
+static void *watch(void *arg)
+{
+	struct mount *m = arg;
+	struct pollfd fds[2] = {{.fd = m->wake[0], .events = POLLIN},
+				{.fd = fuse_session_fd(m->se)}};
+	char what = 0;
+
+	while (what != WAKE_QUIT && what != WAKE_STOP) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL))
+			break;
+		if (!(fds[0].revents & POLLIN) || read(m->wake[0], &what, 1) != 1)
+			continue;
+		if (what == WAKE_EXPIRE) {
+			log_info("op=refresh: lists will be fetched again");
+			catalog_expire(m->catalog);
+			notify_expire(m->notify);
+		}
+	}
+	catalog_stop(m->catalog);
+	return NULL;
+}
+
+static int start_watcher(struct mount *m)
+{
+	int rc = pthread_create(&m->watcher, NULL, watch, m);
+
+	m->watching = rc == 0;
+	return -rc;
+}
+
+/* ---- putting it together ---- */
+
+static int open_catalog(struct mount *m, struct err *e)
+{
+	const struct options *o = m->o;
+	struct catalog_conf conf = {
+		.source = backend_source(m->backend),
+		.refresh = (int64_t)(o->refresh * (double)NS_PER_S),
+		.negative = NEGATIVE_MS * NS_PER_MS,
+		.request_deadline = (int64_t)(o->timeout * (double)NS_PER_S),
+		.max_in_flight = o->max_requests,
+		.readahead_max = o->readahead,
+		.content_max = o->cache_memory,
+		.changed = notify_changed,
+		.changed_arg = m->notify,
+	};
+
+	m->catalog = catalog_new(&conf, e);
+	return m->catalog ? 0 : -ENOMEM;
+}
+
+static void fill_fsys(struct mount *m)
+{
+	const struct options *o = m->o;
+
+	m->fsys = (struct fsys){
+		.catalog = m->catalog,
+		.nodes = m->nodes,
+		.notify = m->notify,
+		.uid = o->uid,
+		.gid = o->gid,
+		.anonymous = o->anonymous,
+		.refresh_s = o->refresh,
+		.timeout = (int64_t)(o->timeout * (double)NS_PER_S),
+		.started = clock_wall(),
+		.local_dir = backend_local_dir(m->backend),
+		.about = backend_about(m->backend),
+	};
+}
+
+/* Asks once before anything is mounted: a wrong token or address is told now, not at the first ls.
+ */
+static int first_contact(struct mount *m, struct err *e)
+{
+	struct scope_list *scopes;
+	struct call call;
+	int rc;
+
+	call_init(&call, clock_mono() + m->fsys.timeout, CALL_INTERACTIVE);
+	rc = catalog_scopes(m->catalog, &call, &scopes, e);
+	call_destroy(&call);
+	if (!rc)
+		scope_list_unref(scopes);
+	return rc;
+}
+
+static int open_layers(struct mount *m, struct err *e)
+{
+	int rc = backend_open(m->o, &m->backend, e);
+
+	if (rc)
+		return rc;
+	m->nodes = node_table_new();
+	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
+	if (!m->notify)
+		return -ENOMEM;
+	rc = open_catalog(m, e);
+	if (rc)
+		return rc;
+	fill_fsys(m);
+	return first_contact(m, e);
+}
+
+static int session_args(const struct options *o, struct fuse_args *args)
+{
+	char *text = NULL;
+	int n = asprintf(&text, "fsname=%s,subtype=mlenvfs,default_permissions%s%s%s%s%s",
+			 o->source ? o->source : "mlenvfs", o->ro ? ",ro" : "",
+			 o->allow_other ? ",allow_other" : "", o->allow_root ? ",allow_root" : "",
+			 o->kernel ? "," : "", o->kernel ? o->kernel : "");
+	int rc = n < 0 ? -1 : 0;
+
+	rc |= fuse_opt_add_arg(args, "mlenvfs");
+	rc |= n < 0 ? 0 : fuse_opt_add_arg(args, "-o");
+	rc |= n < 0 ? 0 : fuse_opt_add_arg(args, text);
+	if (!rc && o->debug)
+		rc = fuse_opt_add_arg(args, "-d");
+	free(text);
+	return rc ? -ENOMEM : 0;
+}
+
+static int open_session(struct mount *m, struct err *e)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int rc = session_args(m->o, &args);
+
+	if (!rc)
+		m->se = fuse_session_new(&args, &ops_table, sizeof(ops_table), &m->fsys);
+	fuse_opt_free_args(&args);
+	if (rc || !m->se)
+		return err_set(e, -EINVAL, "the FUSE session can't be made (see above)");
+	if (fuse_session_mount(m->se, m->o->mountpoint))
+		return err_set(e, -EIO,
+			       "%s can't be mounted (see above). Is /dev/fuse there, fusermount3 "
+			       "installed, and allow_other allowed by /etc/fuse.conf?",
+			       m->o->mountpoint);
+	m->mounted = true;
+	return 0;
+}
+
+static int run_loop(struct mount *m)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int rc;
+
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
+	fuse_loop_cfg_set_idle_threads(config, MAX_IDLE_THREADS);
+	rc = fuse_session_loop_mt(m->se, config);
+	fuse_loop_cfg_destroy(config);
+	return rc > 0 ? 0 : rc; /* positive: a signal ended it */
+}
+
+static void take_down(struct mount *m)
+{
+	if (m->watching) {
+		tell_watcher(m, WAKE_QUIT);
+		pthread_join(m->watcher, NULL);
+	}
+	atomic_store(&signalled, NULL);
+	if (m->notify)
+		notify_stop(m->notify);
+	if (m->mounted)
+		fuse_session_unmount(m->se);
+	if (m->se)
+		fuse_session_destroy(m->se);
+	catalog_free(m->catalog);
+	notify_free(m->notify);
+	node_table_free(m->nodes);
+	backend_close(m->backend);
+	for (size_t i = 0; i < 2; i++)
+		if (m->wake[i] >= 0)
+			close(m->wake[i]);
+}
+
+static int serve(struct mount *m, mount_ready_fn *ready, void *ready_arg, struct err *e)
+{
+	sigset_t all, old;
+	int rc;
+
+	if (pipe2(m->wake, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	/* All threads made here inherit the mask: signals are for this one, whose wait they end. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = open_layers(m, e);
+	if (!rc)
+		rc = open_session(m, e);
+	if (!rc)
+		rc = handle_signals(m);
+	if (!rc)
+		rc = notify_start(m->notify, m->se);
+	if (!rc)
+		rc = start_watcher(m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!rc)
+		rc = ready(ready_arg);
+	if (rc)
+		return rc;
+	log_info("op=mount source=%s mountpoint=%s pid=%d",
+		 m->o->source ? m->o->source : "embedded", m->o->mountpoint, getpid());
+	rc = run_loop(m);
+	log_info("op=unmount mountpoint=%s", m->o->mountpoint);
+	return rc;
+}
+
+int mount_serve(const struct options *o, mount_ready_fn *ready, void *ready_arg, struct err *e)
+{
+	struct mount m = {.o = o, .wake = {-1, -1}};
+	int rc = serve(&m, ready, ready_arg, e);
+
+	take_down(&m);
+	if (rc && e && !e->msg[0])
+		err_set(e, rc, "%s", strerror(-rc));
+	return rc;
+}

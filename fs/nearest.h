@@ -1,0 +1,20 @@
+/*
+ * nearest - which known word a mistyped one is closest to.
+ */
+#ifndef MLENVFS_FS_NEAREST_H
+#define MLENVFS_FS_NEAREST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The distance at which a known word is no likely meaning of this one any more. */
+size_t nearest_limit(const char *word);
+
+/*
+ * True when known is closer to word (letters changed, added or dropped; case does not count) than
+ * *least, which is then lowered. Start with nearest_limit() and ask for each known word. Words
+ * longer than 31 bytes are never close.
+ */
+bool nearest_closer(const char *word, const char *known, size_t *least);
+
+#endif

@@ -1,0 +1,426 @@
+#include "fs/node.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/sha.h>
+
+#include "client/buf.h"
+
+enum {
+	ROOT_INO = 1,
+	TABLE_FIRST = 1024, /* buckets; a power of two */
+	LABEL_MAX = 64 * 1024,
+};
+
+struct node_table {
+	pthread_mutex_t lock;
+	struct node root;
+	/* protected by lock */
+	struct node **buckets;
+	uint64_t n_buckets;
+	uint64_t count;
+};
+
+uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	_cleanup_buf_ struct buf b = BUF_INIT(LABEL_MAX);
+	unsigned char k = (unsigned char)kind;
+	uint64_t ino;
+
+	buf_add(&b, &parent, sizeof(parent));
+	buf_add(&b, &k, 1);
+	buf_addstr(&b, label);
+	if (buf_error(&b) || !SHA256((const unsigned char *)b.data, b.len, digest))
+		return parent + k + 1;
+	memcpy(&ino, digest, sizeof(ino));
+	/* 0 is no inode and 1 the root; keep clear of what some tools take for negative. */
+	ino &= INT64_MAX;
+	return ino > ROOT_INO ? ino : ino + ROOT_INO + 1;
+}
+
+struct node_table *node_table_new(void)
+{
+	struct node_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->n_buckets = TABLE_FIRST;
+	t->buckets = calloc(t->n_buckets, sizeof(struct node *));
+	if (!t->buckets) {
+		free(t);
+		return NULL;
+	}
+	pthread_mutex_init(&t->lock, NULL);
+	t->root =
+		(struct node){.ino = ROOT_INO, .kind = NODE_ROOT, .name = (char *)"", .lookups = 1};
+	return t;
+}
+
+static void node_free(struct node *n)
+{
+	scope_unref(n->scope);
+	env_unref(n->env);
+	version_unref(n->version);
+	ctxtree_unref(n->ctx);
+	ctxtree_unref(n->tree);
+	free(n->name);
+	free(n);
+}
+
+void node_table_free(struct node_table *t)
+{
+	if (!t)
+		return;
+	for (uint64_t i = 0; i < t->n_buckets; i++) {
+		for (struct node *n = t->buckets[i], *next; n; n = next) {
+			next = n->next;
+			node_free(n);
+		}
+	}
+	free(t->buckets);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+struct node *node_root(struct node_table *t)
+{
+	return &t->root;
+}
+
+static struct node **bucket(struct node_table *t, uint64_t ino)
+{
+	return &t->buckets[ino & (t->n_buckets - 1)];
+}
+
+static struct node *find_locked(struct node_table *t, uint64_t ino)
+{
+	if (ino == ROOT_INO)
+		return &t->root;
+	for (struct node *n = *bucket(t, ino); n; n = n->next)
+		if (n->ino == ino)
+			return n;
+	return NULL;
+}
+
+struct node *node_get(struct node_table *t, uint64_t ino)
+{
+	struct node *n;
+
+	pthread_mutex_lock(&t->lock);
+	n = find_locked(t, ino);
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
+struct node *node_hold(struct node_table *t, uint64_t ino)
+{
+	struct node *n;
+
+	pthread_mutex_lock(&t->lock);
+	n = find_locked(t, ino);
+	if (n)
+		n->holds++;
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
+static void unlink_locked(struct node_table *t, struct node *n)
+{
+	struct node **p = bucket(t, n->ino);
+
+	while (*p != n)
+		p = &(*p)->next;
+	*p = n->next;
+	t->count--;
+}
+
+/*
+ * Takes n, and its parents, out of the table while nothing needs them; they are chained through
+ * `next` for the caller to free without the lock.
+ */
+static struct node *collect_locked(struct node_table *t, struct node *n)
+{
+	struct node *dead = NULL;
+
+	while (n && n != &t->root && !n->lookups && !n->holds) {
+		struct node *parent = n->parent;
+
+		unlink_locked(t, n);
+		n->next = dead;
+		dead = n;
+		parent->holds--;
+		n = parent;
+	}
+	return dead;
+}
+
+static void free_chain(struct node *dead)
+{
+	for (struct node *next; dead; dead = next) {
+		next = dead->next;
+		node_free(dead);
+	}
+}
+
+void node_put(struct node_table *t, struct node *n)
+{
+	struct node *dead;
+
+	if (!n)
+		return;
+	pthread_mutex_lock(&t->lock);
+	n->holds--;
+	dead = collect_locked(t, n);
+	pthread_mutex_unlock(&t->lock);
+	free_chain(dead);
+}
+
+void node_forget(struct node_table *t, uint64_t ino, uint64_t count)
+{
+	struct node *dead = NULL;
+	struct node *n;
+
+	pthread_mutex_lock(&t->lock);
+	n = find_locked(t, ino);
+	if (n && n != &t->root) {
+		n->lookups -= count < n->lookups ? count : n->lookups;
+		dead = collect_locked(t, n);
+	}
+	pthread_mutex_unlock(&t->lock);
+	free_chain(dead);
+}
+
+static struct node *node_make(struct node *parent, uint64_t ino, const struct node_fields *f)
+{
+	struct node *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->name = strdup(f->name ? f->name : "");
+	if (!n->name) {
+		free(n);
+		return NULL;
+	}
+	n->ino = ino;
+	n->kind = f->kind;
+	n->archived = f->archived;
+	n->ctx_index = f->ctx_index;
+	n->parent = parent;
+	n->scope = scope_ref(f->scope);
+	n->env = env_ref(f->env);
+	n->version = version_ref(f->version);
+	n->ctx = ctxtree_ref(f->ctx);
+	n->sizes = (struct node_sizes){NULL, -1, -1, -1};
+	return n;
+}
+
+static bool node_is(const struct node *n, const struct node *parent, const struct node_fields *f)
+{
+	if (n->parent != parent || n->kind != f->kind ||
+	    strcmp(n->name, f->name ? f->name : "") != 0)
+		return false;
+	/* A context's own entries are told apart by their place in it. */
+	return f->kind != NODE_CONTEXT || (n->ctx == f->ctx && n->ctx_index == f->ctx_index) ||
+	       (n->ctx && f->ctx &&
+		strcmp(ctxtree_get(n->ctx, n->ctx_index)->name,
+		       ctxtree_get(f->ctx, f->ctx_index)->name) == 0);
+}
+
+static void grow_locked(struct node_table *t)
+{
+	uint64_t n_buckets = t->n_buckets * 2;
+	struct node **old = t->buckets, **buckets = calloc(n_buckets, sizeof(*buckets));
+
+	if (!buckets)
+		return; /* longer chains are slower, not wrong */
+	t->buckets = buckets;
+	for (uint64_t i = 0; i < n_buckets / 2; i++) {
+		for (struct node *n = old[i], *next; n; n = next) {
+			next = n->next;
+			n->next = buckets[n->ino & (n_buckets - 1)];
+			buckets[n->ino & (n_buckets - 1)] = n;
+		}
+	}
+	t->n_buckets = n_buckets;
+	free(old);
+}
+
+static void insert_locked(struct node_table *t, struct node *n)
+{
+	struct node **b;
+
+	if (t->count >= t->n_buckets)
+		grow_locked(t);
+	b = bucket(t, n->ino);
+	n->next = *b;
+	*b = n;
+	t->count++;
+	n->parent->holds++;
+}
+
+struct node *node_intern(struct node_table *t, struct node *parent, const struct node_fields *f)
+{
+	uint64_t ino = node_number(parent->ino, f->kind, f->label ? f->label : f->name);
+	struct node *fresh = node_make(parent, ino, f);
+	struct node *n;
+
+	if (!fresh)
+		return NULL;
+	pthread_mutex_lock(&t->lock);
+	while ((n = find_locked(t, fresh->ino)) && !node_is(n, parent, f))
+		fresh->ino = fresh->ino == INT64_MAX ? ROOT_INO + 1 : fresh->ino + 1;
+	if (n) {
+		/* The records go over to the node that stays; the old ones are freed with `fresh`.
+		 */
+		if (f->env) {
+			struct env *e = n->env;
+
+			n->env = fresh->env;
+			fresh->env = e;
+		}
+		if (f->version) {
+			struct version *v = n->version;
+
+			n->version = fresh->version;
+			fresh->version = v;
+		}
+	} else {
+		n = fresh;
+		fresh = NULL;
+		insert_locked(t, n);
+	}
+	n->lookups++;
+	pthread_mutex_unlock(&t->lock);
+	if (fresh)
+		node_free(fresh);
+	return n;
+}
+
+/* ---- fields that change ---- */
+
+struct version *node_get_version(struct node_table *t, struct node *n)
+{
+	struct version *v;
+
+	pthread_mutex_lock(&t->lock);
+	v = version_ref(n->version);
+	pthread_mutex_unlock(&t->lock);
+	return v;
+}
+
+struct env *node_get_env(struct node_table *t, struct node *n)
+{
+	struct env *e;
+
+	pthread_mutex_lock(&t->lock);
+	e = env_ref(n->env);
+	pthread_mutex_unlock(&t->lock);
+	return e;
+}
+
+struct ctxtree *node_get_tree(struct node_table *t, struct node *n)
+{
+	struct ctxtree *tree;
+
+	pthread_mutex_lock(&t->lock);
+	tree = ctxtree_ref(n->tree);
+	pthread_mutex_unlock(&t->lock);
+	return tree;
+}
+
+void node_set_version(struct node_table *t, struct node *n, struct version *v)
+{
+	struct version *fresh = version_ref(v), *old;
+
+	pthread_mutex_lock(&t->lock);
+	old = n->version;
+	n->version = fresh;
+	pthread_mutex_unlock(&t->lock);
+	version_unref(old);
+}
+
+void node_set_env(struct node_table *t, struct node *n, struct env *e)
+{
+	struct env *fresh = env_ref(e), *old;
+
+	pthread_mutex_lock(&t->lock);
+	old = n->env;
+	n->env = fresh;
+	pthread_mutex_unlock(&t->lock);
+	env_unref(old);
+}
+
+void node_set_tree(struct node_table *t, struct node *n, struct ctxtree *tree)
+{
+	struct ctxtree *fresh = ctxtree_ref(tree), *old;
+
+	pthread_mutex_lock(&t->lock);
+	old = n->tree;
+	n->tree = fresh;
+	pthread_mutex_unlock(&t->lock);
+	ctxtree_unref(old);
+}
+
+struct node_sizes node_get_sizes(struct node_table *t, struct node *n)
+{
+	struct node_sizes s;
+
+	pthread_mutex_lock(&t->lock);
+	s = n->sizes;
+	pthread_mutex_unlock(&t->lock);
+	return s;
+}
+
+void node_set_sizes(struct node_table *t, struct node *n, const struct node_sizes *s)
+{
+	pthread_mutex_lock(&t->lock);
+	n->sizes = *s;
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed)
+{
+	bool same;
+
+	pthread_mutex_lock(&t->lock);
+	same = listed && n->listed == listed;
+	n->listed = listed;
+	pthread_mutex_unlock(&t->lock);
+	return same;
+}
+
+uint64_t node_count(struct node_table *t)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&t->lock);
+	count = t->count;
+	pthread_mutex_unlock(&t->lock);
+	return count;
+}
+
+static bool is_list_dir(const struct node *n)
+{
+	return n->kind == NODE_SCOPE || n->kind == NODE_ARCHIVE || n->kind == NODE_ENV;
+}
+
+ssize_t node_list_dirs(struct node_table *t, uint64_t **out)
+{
+	ssize_t count = 0;
+
+	pthread_mutex_lock(&t->lock);
+	*out = calloc(t->count + 1, sizeof(**out));
+	if (*out) {
+		(*out)[count++] = ROOT_INO;
+		for (uint64_t i = 0; i < t->n_buckets; i++)
+			for (const struct node *n = t->buckets[i]; n; n = n->next)
+				if (is_list_dir(n))
+					(*out)[count++] = n->ino;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return *out ? count : -ENOMEM;
+}

@@ -1,0 +1,130 @@
+/*
+ * node - the inode table: which inode numbers the kernel knows and what they stand for.
+ *
+ * An inode number is the first 64 bits of SHA-256(parent's number, kind, name): the same asset has
+ * the same number in every mount. Where two different ones meet, the later gets the next free
+ * number. A node lives while the kernel remembers it (lookups), while it has children in the table,
+ * and while somebody holds a reference.
+ *
+ * Locks: the table has one mutex, held for a few instructions and never while anything else is
+ * called. It protects the table's links and the fields named below; all other fields are fixed from
+ * node_intern() on. Lock order in the program: node table -> nothing.
+ */
+#ifndef MLENVFS_FS_NODE_H
+#define MLENVFS_FS_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "client/asset.h"
+#include "fs/ctxtree.h"
+
+enum node_kind {
+	NODE_ROOT,
+	NODE_SCOPE,      /* <workspace>/ or @<registry>/ */
+	NODE_ARCHIVE,    /* .archived/ */
+	NODE_ENV,        /* <environment>/ */
+	NODE_LATEST,     /* latest -> 3 */
+	NODE_VERSION,    /* 3/ */
+	NODE_SPEC,       /* spec.yml */
+	NODE_CONDA,      /* conda.yml */
+	NODE_DOCKERFILE, /* Dockerfile: derived, or a symlink into context/ */
+	NODE_BUILD_LOG,  /* build.log */
+	NODE_CONTEXT,    /* context/ and the directories and files below it */
+};
+
+struct node_table;
+
+/* Sizes of a version's rendered files, kept with the record they were rendered from. */
+struct node_sizes {
+	const struct version *of; /* compared only */
+	int64_t spec;             /* -1: not known yet */
+	int64_t conda;
+	int64_t dockerfile;
+};
+
+struct node {
+	uint64_t ino;
+	enum node_kind kind;
+	bool archived; /* lies below .archived */
+	uint32_t ctx_index;
+	struct node *parent; /* NULL for the root; the table keeps it alive */
+	struct scope *scope; /* NULL for the root */
+	char *name; /* the service's own name of a scope, environment or version; else "" */
+	struct ctxtree *ctx; /* NODE_CONTEXT below the context directory itself */
+
+	/* protected by the table's lock; read with the node_get_* functions */
+	struct env *env;
+	struct version *version; /* NODE_VERSION: the newest record seen */
+	struct ctxtree *tree;    /* NODE_VERSION: its context, once it was looked into */
+	uint64_t listed;         /* identity of the listing that the kernel has cached */
+	struct node_sizes sizes;
+	uint64_t lookups;
+	uint64_t holds; /* children and references */
+	struct node *next;
+};
+
+/* What node_intern() makes a node from; pointers are borrowed and copied or referenced. */
+struct node_fields {
+	enum node_kind kind;
+	bool archived;
+	uint32_t ctx_index;
+	struct scope *scope;
+	const char *name;  /* service's name for scopes, environments, versions */
+	const char *label; /* file name: what the inode number is made from; NULL: name */
+	struct env *env;
+	struct version *version;
+	struct ctxtree *ctx;
+};
+
+struct node_table *node_table_new(void);
+void node_table_free(struct node_table *t);
+
+/* The root; number 1 (FUSE_ROOT_ID). Borrowed. */
+struct node *node_root(struct node_table *t);
+
+/* The node of that number, or NULL. Borrowed: valid while the kernel knows it, as during a request.
+ */
+struct node *node_get(struct node_table *t, uint64_t ino);
+
+/* The same with a reference of its own, for users outside a request; end with node_put(). */
+struct node *node_hold(struct node_table *t, uint64_t ino);
+void node_put(struct node_table *t, struct node *n);
+
+/*
+ * Finds or makes the child of parent and adds one lookup to it. A node that is there gets the
+ * newer env and version records of fields. NULL when memory ran out.
+ */
+struct node *node_intern(struct node_table *t, struct node *parent, const struct node_fields *f);
+
+/* The kernel forgot it n times. */
+void node_forget(struct node_table *t, uint64_t ino, uint64_t n);
+
+/* The number that such a child has (collisions aside), whether it is in the table or not. */
+uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label);
+
+/* References to what changes; NULL when there is none. The caller releases them. */
+struct version *node_get_version(struct node_table *t, struct node *n);
+struct env *node_get_env(struct node_table *t, struct node *n);
+struct ctxtree *node_get_tree(struct node_table *t, struct node *n);
+
+void node_set_version(struct node_table *t, struct node *n, struct version *v);
+void node_set_env(struct node_table *t, struct node *n, struct env *e);
+void node_set_tree(struct node_table *t, struct node *n, struct ctxtree *tree);
+
+struct node_sizes node_get_sizes(struct node_table *t, struct node *n);
+void node_set_sizes(struct node_table *t, struct node *n, const struct node_sizes *s);
+
+/* Sets the listing's identity; true when it was this one already (0: never). */
+bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed);
+
+uint64_t node_count(struct node_table *t);
+
+/*
+ * The numbers of all directories whose content comes from lists (the root, scopes, environments);
+ * *out is to be freed. Returns how many, or -ENOMEM.
+ */
+ssize_t node_list_dirs(struct node_table *t, uint64_t **out);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * notify - tells the kernel what has changed behind its caches, and remembers when that was
+ * noticed.
+ *
+ * The catalog reports changed lists on its workers; they are queued here and pushed by a thread of
+ * their own, because an invalidation waits for directory locks that the very request which
+ * noticed the change may hold. Only what the kernel knows is pushed.
+ */
+#ifndef MLENVFS_FS_NOTIFY_H
+#define MLENVFS_FS_NOTIFY_H
+
+#include <stdint.h>
+
+#include "cache/catalog.h"
+#include "fs/node.h"
+
+struct fuse_session;
+struct notify;
+
+struct notify *notify_new(struct node_table *nodes);
+
+/* Starts the thread; before that, changes are only noted. 0 or a negative errno. */
+int notify_start(struct notify *n, struct fuse_session *se);
+
+/* Ends the thread; nothing is pushed any more. */
+void notify_stop(struct notify *n);
+void notify_free(struct notify *n); /* NULL is allowed */
+
+/* A catalog_changed_fn; arg is the struct notify. Any thread. */
+void notify_changed(void *arg, enum catalog_event event, struct scope *scope, const char *env,
+		    const void *before, const void *after);
+
+/*
+ * Makes the kernel ask again for every directory that shows a list: for a refresh that the user
+ * asked for. Any thread.
+ */
+void notify_expire(struct notify *n);
+
+/*
+ * When the content of the version directory with that inode number was seen to change under the
+ * same lastModifiedAt: clock_wall() time, 0 when never. Any thread.
+ */
+int64_t notify_noticed(struct notify *n, uint64_t ino);
+
+#endif

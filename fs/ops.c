@@ -1,0 +1,181 @@
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "client/clock.h"
+#include "client/log.h"
+#include "fs/name.h"
+
+struct fsys *ops_fsys(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+struct node *ops_node(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node *n = node_get(ops_fsys(req)->nodes, ino);
+
+	if (!n)
+		fuse_reply_err(req, ESTALE);
+	return n;
+}
+
+static void interrupted(fuse_req_t req, void *data)
+{
+	struct call *call = data;
+
+	(void)req;
+	call_cancel(call);
+}
+
+void ops_wait_begin(struct ops_wait *w, fuse_req_t req)
+{
+	w->req = req;
+	call_init(&w->call, clock_mono() + ops_fsys(req)->timeout, CALL_INTERACTIVE);
+	fuse_req_interrupt_func(req, interrupted, &w->call);
+}
+
+void ops_wait_end(struct ops_wait *w)
+{
+	/* Once this returns, `interrupted` is not running and will not: libfuse holds a lock. */
+	fuse_req_interrupt_func(w->req, NULL, NULL);
+	call_destroy(&w->call);
+}
+
+/* What programs know how to take. The rest of the story is in the log. */
+static int program_errno(int rc)
+{
+	switch (-rc) {
+	case ECANCELED:
+		return EINTR;
+	case EBADMSG:
+	case EFBIG:
+	case EINVAL:
+		return EIO;
+	default:
+		return -rc;
+	}
+}
+
+static bool is_ordinary(int rc)
+{
+	return rc == -ENOENT || rc == -ECANCELED || rc == -ENOTDIR || rc == -EROFS ||
+	       rc == -ENODATA || rc == -EOPNOTSUPP;
+}
+
+void ops_reply_error(fuse_req_t req, const char *what, const struct node *n, const char *name,
+		     int rc, const struct err *e)
+{
+	if (!is_ordinary(rc))
+		log_warn("op=%s scope=%s env=%s name=%s errno=%d: %s", what,
+			 n && n->scope ? n->scope->name : "-", n ? n->name : "-", name ? name : "",
+			 program_errno(rc), err_text(e, rc));
+	fuse_reply_err(req, program_errno(rc));
+}
+
+void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct statvfs st;
+
+	(void)ino;
+	/* Drafts and caches lie on the local disk: its space is what a writer has. */
+	if (statvfs(fs->local_dir, &st) < 0)
+		st = (struct statvfs){.f_bsize = 4096, .f_frsize = 4096};
+	st.f_files = 0;
+	st.f_ffree = 0;
+	st.f_favail = 0;
+	st.f_namemax = NAME_SIZE - 1;
+	fuse_reply_statfs(req, &st);
+}
+
+static void ops_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	/* Saving decides at flush, which writeback caching would defer or hide. */
+	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+}
+
+/* ---- what this file system does not do ---- */
+
+static void refuse(fuse_req_t req)
+{
+	fuse_reply_err(req, EROFS);
+}
+
+static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+			struct fuse_file_info *fi)
+{
+	(void)ino, (void)attr, (void)to_set, (void)fi;
+	refuse(req);
+}
+
+static void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)parent, (void)name, (void)mode, (void)rdev;
+	refuse(req);
+}
+
+static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	(void)parent, (void)name;
+	refuse(req);
+}
+
+static void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	(void)link, (void)parent, (void)name;
+	refuse(req);
+}
+
+static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		       const char *newname, unsigned int flags)
+{
+	(void)parent, (void)name, (void)newparent, (void)newname, (void)flags;
+	refuse(req);
+}
+
+static void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	(void)ino, (void)newparent, (void)newname;
+	refuse(req);
+}
+
+static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		       struct fuse_file_info *fi)
+{
+	(void)parent, (void)name, (void)mode, (void)fi;
+	refuse(req);
+}
+
+const struct fuse_lowlevel_ops ops_table = {
+	.init = ops_init,
+	.lookup = ops_lookup,
+	.forget = ops_forget,
+	.forget_multi = ops_forget_multi,
+	.getattr = ops_getattr,
+	.setattr = ops_setattr,
+	.readlink = ops_readlink,
+	.mknod = ops_mknod,
+	.mkdir = ops_mkdir,
+	.unlink = ops_unlink,
+	.rmdir = ops_unlink,
+	.symlink = ops_symlink,
+	.rename = ops_rename,
+	.link = ops_link,
+	.open = ops_open,
+	.read = ops_read,
+	.release = ops_release,
+	.opendir = ops_opendir,
+	.readdir = ops_readdir,
+	.readdirplus = ops_readdirplus,
+	.releasedir = ops_releasedir,
+	.statfs = ops_statfs,
+	.setxattr = ops_setxattr,
+	.getxattr = ops_getxattr,
+	.listxattr = ops_listxattr,
+	.removexattr = ops_removexattr,
+	.create = ops_create,
+};

@@ -1,0 +1,304 @@
+/* ops_dir - names: lookup, directories, the one directory that can be made. */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/catalog.h"
+#include "client/cleanup.h"
+#include "fs/attr.h"
+#include "fs/name.h"
+#include "fs/tree.h"
+
+/* Seconds that the kernel may remember that a name is not there; for ever where that is certain. */
+#define NEGATIVE_S 1.0
+
+struct dir_handle {
+	struct listing *listing;
+};
+
+static struct dir_handle *dir_of(const struct fuse_file_info *fi)
+{
+	return (struct dir_handle *)(uintptr_t)fi->fh;
+}
+
+/* ---- lookup ---- */
+
+static int fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *item,
+		      struct fuse_entry_param *entry)
+{
+	struct node *n = tree_intern(fs, dir, item);
+	int rc;
+
+	if (!n)
+		return -ENOMEM;
+	*entry = (struct fuse_entry_param){.ino = n->ino,
+					   .entry_timeout = attr_entry_timeout(fs, n)};
+	rc = attr_fill(fs, n, &entry->attr, &entry->attr_timeout);
+	if (rc)
+		node_forget(fs->nodes, n->ino, 1);
+	return rc;
+}
+
+static void reply_missing(fuse_req_t req, struct fsys *fs, const struct node *dir, const char *name)
+{
+	struct fuse_entry_param entry = {.entry_timeout = NEGATIVE_S};
+
+	if (entry.entry_timeout > fs->refresh_s)
+		entry.entry_timeout = fs->refresh_s;
+	if (dir->kind == NODE_VERSION || dir->kind == NODE_CONTEXT || name_is_probe(name))
+		entry.entry_timeout = FSYS_FOREVER_S;
+	fuse_reply_entry(req, &entry);
+}
+
+void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct node *dir = ops_node(req, parent);
+	struct fuse_entry_param entry;
+	struct listing *found;
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	if (!dir)
+		return;
+	ops_wait_begin(&w, req);
+	rc = tree_lookup(fs, dir, name, &w.call, &found, &e);
+	ops_wait_end(&w);
+	if (rc == -ENOENT) {
+		reply_missing(req, fs, dir, name);
+		return;
+	}
+	if (!rc)
+		rc = fill_entry(fs, dir, &found->items[0], &entry);
+	listing_free(found);
+	if (rc)
+		ops_reply_error(req, "lookup", dir, name, rc, &e);
+	else if (fuse_reply_entry(req, &entry) == -ENOENT)
+		node_forget(fs->nodes, entry.ino, 1); /* the caller was interrupted */
+}
+
+void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	node_forget(ops_fsys(req)->nodes, ino, nlookup);
+	fuse_reply_none(req);
+}
+
+void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		node_forget(ops_fsys(req)->nodes, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/* ---- directories ---- */
+
+void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct node *dir = ops_node(req, ino);
+	struct dir_handle *h;
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	if (!dir)
+		return;
+	h = calloc(1, sizeof(*h));
+	if (!h) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	ops_wait_begin(&w, req);
+	rc = tree_list(fs, dir, &w.call, &h->listing, &e);
+	ops_wait_end(&w);
+	if (rc) {
+		free(h);
+		ops_reply_error(req, "opendir", dir, NULL, rc, &e);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	fi->cache_readdir = 1;
+	/* The kernel's own copy of the listing holds for as long as the snapshot is the same. */
+	fi->keep_cache = node_swap_listed(fs->nodes, dir, h->listing->identity);
+	if (fuse_reply_open(req, fi) == -ENOENT) {
+		listing_free(h->listing);
+		free(h);
+	}
+}
+
+void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct dir_handle *h = dir_of(fi);
+
+	(void)ino;
+	listing_free(h->listing);
+	free(h);
+	fuse_reply_err(req, 0);
+}
+
+/* Where a reply to readdir is put together. */
+struct fill {
+	fuse_req_t req;
+	struct fsys *fs;
+	struct node *dir;
+	char *data;
+	size_t size;
+	size_t used;
+	bool plus;
+};
+
+/* Adds a directory entry; false when it does not fit any more. */
+static bool fill_plain(struct fill *f, const char *name, uint64_t ino, mode_t type, off_t next)
+{
+	struct fuse_entry_param entry = {.attr = {.st_ino = ino, .st_mode = type}};
+	char *at = f->data + f->used;
+	size_t room = f->size - f->used, need;
+
+	if (f->plus)
+		need = fuse_add_direntry_plus(f->req, at, room, name, &entry, next);
+	else
+		need = fuse_add_direntry(f->req, at, room, name, &entry.attr, next);
+	if (need > room)
+		return false;
+	f->used += need;
+	return true;
+}
+
+static uint64_t item_number(const struct node *dir, const struct tree_item *item)
+{
+	return node_number(dir->ino, item->kind,
+			   item->kind == NODE_SCOPE ? item->own_name : item->name);
+}
+
+/* Adds an item with its attributes, as a lookup would have; a stat of one that fails says why. */
+static bool fill_plus(struct fill *f, const struct tree_item *item, off_t next)
+{
+	struct fuse_entry_param entry;
+	size_t room = f->size - f->used, need;
+
+	if (fuse_add_direntry_plus(f->req, NULL, 0, item->name, NULL, 0) > room)
+		return false;
+	if (fill_entry(f->fs, f->dir, item, &entry))
+		return fill_plain(f, item->name, item_number(f->dir, item), 0, next);
+	need = fuse_add_direntry_plus(f->req, f->data + f->used, room, item->name, &entry, next);
+	f->used += need;
+	return true;
+}
+
+static mode_t item_type(const struct tree_item *item)
+{
+	switch (item->kind) {
+	case NODE_LATEST:
+		return S_IFLNK;
+	case NODE_SPEC:
+	case NODE_CONDA:
+	case NODE_BUILD_LOG:
+		return S_IFREG;
+	case NODE_DOCKERFILE:
+		return 0; /* DT_UNKNOWN: a file or a symlink */
+	case NODE_CONTEXT:
+		return item->ctx && ctxtree_get(item->ctx, item->ctx_index)->file ? S_IFREG
+										  : S_IFDIR;
+	default:
+		return S_IFDIR;
+	}
+}
+
+static bool fill_item(struct fill *f, const struct tree_item *item, off_t next)
+{
+	if (f->plus)
+		return fill_plus(f, item, next);
+	return fill_plain(f, item->name, item_number(f->dir, item), item_type(item), next);
+}
+
+/* Offsets: 1 is behind ".", 2 behind "..", 3 + i behind item i. */
+static void fill_all(struct fill *f, const struct listing *l, off_t off)
+{
+	uint64_t up = f->dir->parent ? f->dir->parent->ino : f->dir->ino;
+
+	if (off < 1 && !fill_plain(f, ".", f->dir->ino, S_IFDIR, 1))
+		return;
+	if (off < 2 && !fill_plain(f, "..", up, S_IFDIR, 2))
+		return;
+	for (size_t i = off > 2 ? (size_t)off - 2 : 0; i < l->count; i++)
+		if (!fill_item(f, &l->items[i], (off_t)i + 3))
+			return;
+}
+
+static void readdir_any(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			struct fuse_file_info *fi, bool plus)
+{
+	struct fill f = {.req = req, .fs = ops_fsys(req), .size = size, .plus = plus};
+	_cleanup_free_ char *data = malloc(size);
+
+	f.dir = ops_node(req, ino);
+	if (!f.dir)
+		return;
+	if (!data) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	f.data = data;
+	fill_all(&f, dir_of(fi)->listing, off);
+	fuse_reply_buf(req, data, f.used);
+}
+
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	readdir_any(req, ino, size, off, fi, false);
+}
+
+void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		     struct fuse_file_info *fi)
+{
+	readdir_any(req, ino, size, off, fi, true);
+}
+
+/* ---- making a workspace ---- */
+
+static int make_workspace(struct fsys *fs, struct node *root, const char *name, struct call *c,
+			  struct fuse_entry_param *entry, struct err *e)
+{
+	struct listing *found;
+	struct scope *s;
+	int rc;
+
+	if (strncmp(name, ".Trash", 6) == 0)
+		return -EACCES;
+	rc = catalog_create_workspace(fs->catalog, name, c, &s, e);
+	if (rc)
+		return rc;
+	scope_unref(s);
+	rc = tree_lookup(fs, root, name, c, &found, e);
+	if (rc)
+		return rc;
+	rc = fill_entry(fs, root, &found->items[0], entry);
+	listing_free(found);
+	return rc;
+}
+
+void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct node *dir = ops_node(req, parent);
+	struct fuse_entry_param entry;
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc = -EROFS;
+
+	(void)mode;
+	if (!dir)
+		return;
+	if (dir->kind == NODE_ROOT) {
+		ops_wait_begin(&w, req);
+		rc = make_workspace(fs, dir, name, &w.call, &entry, &e);
+		ops_wait_end(&w);
+	}
+	if (rc)
+		ops_reply_error(req, "mkdir", dir, name, rc, &e);
+	else if (fuse_reply_entry(req, &entry) == -ENOENT)
+		node_forget(fs->nodes, entry.ino, 1);
+}

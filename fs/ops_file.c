@@ -1,0 +1,209 @@
+/* ops_file - attributes, symlinks, and reading files. */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/catalog.h"
+#include "client/buf.h"
+#include "client/cleanup.h"
+#include "fs/attr.h"
+#include "fs/name.h"
+#include "fs/render.h"
+#include "fs/tree.h"
+
+/* An open file: a rendered text, or a file of a build context that is read as needed. */
+struct open_file {
+	char *text; /* NULL for a context file */
+	size_t size;
+};
+
+static struct open_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct open_file *)(uintptr_t)fi->fh;
+}
+
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct node *n = ops_node(req, ino);
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	struct stat st;
+	double timeout;
+	int rc;
+
+	(void)fi;
+	if (!n)
+		return;
+	ops_wait_begin(&w, req);
+	rc = tree_refresh(fs, n, &w.call, &e);
+	ops_wait_end(&w);
+	if (!rc)
+		rc = attr_fill(fs, n, &st, &timeout);
+	if (rc)
+		ops_reply_error(req, "getattr", n, NULL, rc, &e);
+	else
+		fuse_reply_attr(req, &st, timeout);
+}
+
+static int link_target(struct fsys *fs, struct node *n, struct call *c, struct buf *out,
+		       struct err *e)
+{
+	char name[NAME_SIZE];
+	struct version *v;
+	int rc;
+
+	if (n->kind == NODE_DOCKERFILE) {
+		v = node_get_version(fs->nodes, n->parent);
+		rc = render_dockerfile_link(v, out);
+		version_unref(v);
+		return rc;
+	}
+	if (n->kind != NODE_LATEST)
+		return -EINVAL;
+	rc = tree_latest(fs, n->parent, c, &v, e);
+	if (rc)
+		return rc;
+	if (!v)
+		return -ENOENT;
+	name_encode(NAME_VERSION, v->version, strlen(v->version), name);
+	node_set_version(fs->nodes, n, v);
+	version_unref(v);
+	return buf_addstr(out, name);
+}
+
+void ops_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct node *n = ops_node(req, ino);
+	_cleanup_buf_ struct buf target = BUF_INIT(PATH_MAX);
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	if (!n)
+		return;
+	ops_wait_begin(&w, req);
+	rc = link_target(fs, n, &w.call, &target, &e);
+	ops_wait_end(&w);
+	if (rc)
+		ops_reply_error(req, "readlink", n, NULL, rc, &e);
+	else
+		fuse_reply_readlink(req, buf_str(&target));
+}
+
+static int open_text(struct fsys *fs, struct node *n, struct open_file *h)
+{
+	struct buf text = BUF_INIT(RENDER_MAX);
+	struct version *v = node_get_version(fs->nodes, n->parent);
+	int rc = render_file(v, n->kind, &text);
+
+	version_unref(v);
+	if (!rc) {
+		h->text = buf_steal(&text, &h->size);
+		rc = h->text ? 0 : -ENOMEM;
+	}
+	buf_free(&text);
+	return rc;
+}
+
+static int file_open(struct fsys *fs, struct node *n, struct call *c, struct open_file *h,
+		     struct err *e)
+{
+	int rc;
+
+	if (attr_type(fs->nodes, n) == S_IFDIR)
+		return -EISDIR;
+	if (n->kind == NODE_CONTEXT)
+		return 0;
+	rc = tree_refresh(fs, n, c, e);
+	return rc ? rc : open_text(fs, n, h);
+}
+
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct node *n = ops_node(req, ino);
+	struct open_file *h;
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	if (!n)
+		return;
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	h = calloc(1, sizeof(*h));
+	if (!h) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	ops_wait_begin(&w, req);
+	rc = file_open(fs, n, &w.call, h, &e);
+	ops_wait_end(&w);
+	if (rc) {
+		free(h);
+		ops_reply_error(req, "open", n, NULL, rc, &e);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	/* What is cached of a file whose time and size did not move is right; a log grows. */
+	fi->keep_cache = n->kind != NODE_BUILD_LOG;
+	if (fuse_reply_open(req, fi) == -ENOENT) {
+		free(h->text);
+		free(h);
+	}
+}
+
+static void read_context(fuse_req_t req, struct node *n, size_t size, uint64_t off)
+{
+	struct fsys *fs = ops_fsys(req);
+	const struct ctxtree_entry *entry = ctxtree_get(n->ctx, n->ctx_index);
+	_cleanup_buf_ struct buf data = BUF_INIT(size);
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc = 0;
+
+	if (off < entry->file->size) {
+		ops_wait_begin(&w, req);
+		rc = catalog_read(fs->catalog, n->scope, ctxtree_context(n->ctx), entry->file, off,
+				  size, &w.call, &data, &e);
+		ops_wait_end(&w);
+	}
+	if (rc)
+		ops_reply_error(req, "read", tree_version_of(n), entry->name, rc, &e);
+	else
+		fuse_reply_buf(req, data.data, data.len);
+}
+
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct node *n = ops_node(req, ino);
+	const struct open_file *h = file_of(fi);
+	size_t left;
+
+	if (!n)
+		return;
+	if (!h->text) {
+		read_context(req, n, size, (uint64_t)off);
+		return;
+	}
+	left = (uint64_t)off < h->size ? h->size - (size_t)off : 0;
+	fuse_reply_buf(req, h->text + (left ? off : 0), left < size ? left : size);
+}
+
+void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct open_file *h = file_of(fi);
+
+	(void)ino;
+	free(h->text);
+	free(h);
+	fuse_reply_err(req, 0);
+}

@@ -1,0 +1,79 @@
+/*
+ * options - everything that can be set for a mount, in one table: `-o` on the command line and in
+ * /etc/fstab, the help text, and the man page's list (a test compares them).
+ */
+#ifndef MLENVFS_FS_OPTIONS_H
+#define MLENVFS_FS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "client/err.h"
+#include "client/log.h"
+
+enum { OPTIONS_REGISTRIES_MAX = 64 };
+
+struct options {
+	char *source; /* as given; NULL: none */
+	char *mountpoint;
+	bool foreground;
+
+	char *arm_endpoint; /* NULL: Azure's, or the embedded service */
+	char *api_version;
+	char *registries[OPTIONS_REGISTRIES_MAX];
+	size_t n_registries;
+	double refresh; /* seconds */
+	double timeout; /* seconds */
+	unsigned max_requests;
+	unsigned readahead;
+	uint64_t cache_memory; /* bytes */
+	char *store;
+	char *log_file;
+	enum log_level log_level;
+	bool anonymous;
+	bool ro;
+	bool allow_other;
+	bool allow_root;
+	bool debug;
+	uid_t uid;
+	gid_t gid;
+	char *kernel; /* options handed on to the kernel: "nosuid,noexec"; NULL: none */
+};
+
+void options_init(struct options *o);
+void options_clear(struct options *o);
+
+/*
+ * Reads one `-o` argument: "name", "name=value", separated by commas ("\," is a comma in a value).
+ * -EINVAL with a text that names the option, and the nearest known one, when it is wrong.
+ */
+int options_parse(struct options *o, const char *text, struct err *e);
+
+/* Prints the table as help text. */
+void options_help(FILE *to);
+
+/* Where a SOURCE leads. Strings are owned; NULL where not given. */
+struct source_uri {
+	bool embedded;
+	char *subscription;
+	char *resource_group;
+	char *workspace;
+	char *registry;
+};
+
+/*
+ * Reads a SOURCE: NULL or "embedded",
+ * azureml://subscriptions/ID[/resourceGroups/RG[/workspaces/WS]], azureml://registries/NAME.
+ * -EINVAL with a text.
+ */
+int source_uri_parse(const char *text, struct source_uri *out, struct err *e);
+void source_uri_clear(struct source_uri *u);
+
+/* The word of a list that a mistyped one was probably meant to be, or NULL. The list ends in NULL.
+ */
+const char *options_nearest(const char *word, const char *const *words);
+
+#endif

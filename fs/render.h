@@ -1,0 +1,28 @@
+/*
+ * render - the texts that a version's record amounts to: spec.yml, conda.yml, the derived
+ * Dockerfile.
+ */
+#ifndef MLENVFS_FS_RENDER_H
+#define MLENVFS_FS_RENDER_H
+
+#include "client/asset.h"
+#include "client/buf.h"
+#include "fs/node.h"
+
+enum { RENDER_MAX = 16 * 1024 * 1024 };
+
+/*
+ * Appends the file's text; kind is NODE_SPEC, NODE_CONDA, NODE_DOCKERFILE (derived) or
+ * NODE_BUILD_LOG. Conda text that the service still has as the user wrote it is given as it is, and
+ * so is text that is neither JSON nor YAML. 0, -ENOMEM or -EFBIG.
+ */
+int render_file(const struct version *v, enum node_kind kind, struct buf *out);
+
+/* Where a build context's Dockerfile symlink points: "context/<dockerfile_path>", encoded. */
+int render_dockerfile_link(const struct version *v, struct buf *out);
+
+/* The size of what render_file() gives; kept with the node n (a NODE_VERSION). */
+int render_size(struct node_table *t, struct node *n, const struct version *v, enum node_kind kind,
+		int64_t *size);
+
+#endif

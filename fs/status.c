@@ -1,0 +1,56 @@
+#include "fs/status.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "cache/catalog.h"
+#include "client/clock.h"
+#include "fs/node.h"
+
+static void add_catalog(cJSON *o, const struct catalog_stats *s)
+{
+	cJSON *c = cJSON_AddObjectToObject(o, "catalog");
+
+	cJSON_AddNumberToObject(c, "hits", (double)s->hits);
+	cJSON_AddNumberToObject(c, "flights", (double)s->flights);
+	cJSON_AddNumberToObject(c, "joined", (double)s->joined);
+	cJSON_AddNumberToObject(c, "prefetched", (double)s->prefetched);
+	cJSON_AddNumberToObject(c, "stale", (double)s->stale);
+	cJSON_AddNumberToObject(c, "errors", (double)s->errors);
+	cJSON_AddNumberToObject(c, "content_bytes", (double)s->content_bytes);
+	cJSON_AddNumberToObject(c, "oldest_age_s", (double)s->oldest_age / (double)NS_PER_S);
+	if (s->last_error[0]) {
+		char when[CLOCK_ISO_SIZE];
+
+		clock_format_iso(s->last_error_at, when);
+		cJSON_AddStringToObject(c, "last_error", s->last_error);
+		cJSON_AddStringToObject(c, "last_error_at", when);
+	}
+}
+
+int status_json(struct fsys *fs, struct buf *out)
+{
+	struct catalog_stats stats;
+	char when[CLOCK_ISO_SIZE];
+	cJSON *o = cJSON_Parse(fs->about);
+	char *text;
+	int rc = -ENOMEM;
+
+	if (!o)
+		return -ENOMEM;
+	clock_format_iso(fs->started, when);
+	catalog_get_stats(fs->catalog, &stats);
+	cJSON_AddStringToObject(o, "version", MLENVFS_VERSION);
+	cJSON_AddNumberToObject(o, "pid", getpid());
+	cJSON_AddStringToObject(o, "mounted_at", when);
+	cJSON_AddNumberToObject(o, "inodes", (double)node_count(fs->nodes));
+	add_catalog(o, &stats);
+	text = cJSON_PrintUnformatted(o);
+	if (text)
+		rc = buf_addstr(out, text);
+	cJSON_free(text);
+	cJSON_Delete(o);
+	return rc;
+}

@@ -1,0 +1,152 @@
+#include "fs/xattr.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "client/clock.h"
+#include "fs/status.h"
+
+enum { XATTR_NAME_SIZE = 256 };
+
+const char *const xattr_facts[] = {
+	"user.azureml.id",          "user.azureml.reference",
+	"user.azureml.type",        "user.azureml.stage",
+	"user.azureml.created_at",  "user.azureml.created_by",
+	"user.azureml.modified_at", "user.azureml.modified_by",
+	"user.azureml.context_uri", "user.azureml.image",
+	"user.azureml.build_state", "user.mlenvfs.state",
+	"user.mlenvfs.error",       NULL,
+};
+
+static int add_text(struct buf *out, const char *text)
+{
+	return text ? buf_addstr(out, text) : -ENODATA;
+}
+
+static int add_time(struct buf *out, int64_t when)
+{
+	char text[CLOCK_ISO_SIZE];
+
+	if (!when)
+		return -ENODATA;
+	clock_format_iso(when, text);
+	return buf_addstr(out, text);
+}
+
+/* A SAS in a context's URI is nobody's business: the query is cut off. */
+static int add_uri(struct buf *out, const char *uri)
+{
+	return uri ? buf_add(out, uri, strcspn(uri, "?")) : -ENODATA;
+}
+
+static int add_reference(struct buf *out, const struct node *n, const struct version *v)
+{
+	if (n->scope->kind == SCOPE_REGISTRY)
+		return buf_addf(out, "azureml://registries/%s/environments/%s/versions/%s",
+				n->scope->name, v->env, v->version);
+	return buf_addf(out, "azureml:%s:%s", v->env, v->version);
+}
+
+static int get_azureml(const struct node *n, const struct version *v, const char *what,
+		       struct buf *out)
+{
+	if (strcmp(what, "id") == 0)
+		return add_text(out, v->id);
+	if (strcmp(what, "reference") == 0)
+		return add_reference(out, n, v);
+	if (strcmp(what, "type") == 0)
+		return add_text(out, v->environment_type);
+	if (strcmp(what, "stage") == 0)
+		return add_text(out, v->stage);
+	if (strcmp(what, "created_at") == 0)
+		return add_time(out, v->created);
+	if (strcmp(what, "created_by") == 0)
+		return add_text(out, v->created_by);
+	if (strcmp(what, "modified_at") == 0)
+		return add_time(out, v->modified);
+	if (strcmp(what, "modified_by") == 0)
+		return add_text(out, v->modified_by);
+	if (strcmp(what, "context_uri") == 0)
+		return add_uri(out, v->context_uri);
+	if (strcmp(what, "build_state") == 0)
+		return buf_addstr(out, "Unknown");
+	return -ENODATA;
+}
+
+static int get_tag(const struct version *v, const char *key, struct buf *out)
+{
+	bool found;
+	const char *value = version_tag(v, key, &found);
+
+	if (!found)
+		return -ENODATA;
+	return value ? buf_addstr(out, value) : 0;
+}
+
+static int get_version(const struct node *n, const struct version *v, const char *name,
+		       struct buf *out)
+{
+	if (strncmp(name, XATTR_TAG, strlen(XATTR_TAG)) == 0)
+		return get_tag(v, name + strlen(XATTR_TAG), out);
+	if (strcmp(name, "user.description") == 0)
+		return add_text(out, v->description);
+	if (strcmp(name, "user.mlenvfs.state") == 0)
+		return buf_addstr(out, "published");
+	if (strncmp(name, "user.azureml.", 13) == 0)
+		return get_azureml(n, v, name + 13, out);
+	return -ENODATA;
+}
+
+/* The version whose attributes n shows, a reference; NULL when it shows none. */
+static struct version *version_of(struct fsys *fs, struct node *n)
+{
+	if (n->kind == NODE_SPEC)
+		n = n->parent;
+	return n->kind == NODE_VERSION ? node_get_version(fs->nodes, n) : NULL;
+}
+
+int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out)
+{
+	struct version *v;
+	int rc;
+
+	if (strncmp(name, XATTR_USER, strlen(XATTR_USER)) != 0)
+		return -EOPNOTSUPP;
+	if (n->kind == NODE_ROOT && strcmp(name, XATTR_STATUS) == 0)
+		return status_json(fs, out);
+	v = version_of(fs, n);
+	if (!v)
+		return -ENODATA;
+	rc = get_version(n, v, name, out);
+	version_unref(v);
+	return rc == -EFBIG ? -E2BIG : rc;
+}
+
+/* A key that an attribute's name can carry; others are in spec.yml only. */
+static bool fits_name(const char *key)
+{
+	return key[0] && strlen(key) + strlen(XATTR_TAG) < XATTR_NAME_SIZE;
+}
+
+static bool fits_value(const char *value)
+{
+	return !value || strlen(value) <= XATTR_VALUE_MAX;
+}
+
+int xattr_list(struct fsys *fs, struct node *n, struct buf *out)
+{
+	struct version *v = version_of(fs, n);
+
+	if (!v)
+		return 0;
+	if (v->description && fits_value(v->description))
+		buf_add(out, "user.description", sizeof("user.description"));
+	for (size_t i = 0; i < v->n_tags; i++) {
+		if (!fits_name(v->tags[i].key) || !fits_value(v->tags[i].value))
+			continue;
+		buf_addstr(out, XATTR_TAG);
+		buf_add(out, v->tags[i].key, strlen(v->tags[i].key) + 1);
+	}
+	version_unref(v);
+	return buf_error(out) == -EFBIG ? -E2BIG : buf_error(out);
+}

@@ -1,0 +1,36 @@
+/*
+ * xattr - extended attributes of versions (semantics.md section 2) and of the mount itself.
+ *
+ * On a version directory and its spec.yml: user.tag.<key> and user.description (listed),
+ * user.azureml.* and user.mlenvfs.* (read by name only, because rsync -X, cp -a and borg copy what
+ * is listed and fail on what they can't set). On the root: user.mlenvfs.status, JSON about the
+ * mount.
+ */
+#ifndef MLENVFS_FS_XATTR_H
+#define MLENVFS_FS_XATTR_H
+
+#include "client/buf.h"
+#include "fs/fsys.h"
+#include "fs/node.h"
+
+/* The kernel's own limits on one value and on the list of names. */
+enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
+
+#define XATTR_USER    "user."
+#define XATTR_TAG     "user.tag."
+#define XATTR_STATUS  "user.mlenvfs.status"
+#define XATTR_REFRESH "user.mlenvfs.refresh"
+
+/*
+ * Appends the value. -ENODATA when n has no such attribute, -EOPNOTSUPP for namespaces other than
+ * user.*, -E2BIG when the value is larger than an attribute can be. Makes no request.
+ */
+int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out);
+
+/* Appends the listed names, each with its NUL. -E2BIG as above. */
+int xattr_list(struct fsys *fs, struct node *n, struct buf *out);
+
+/* The facts that are read by name, in the order in which `mlenvfs info` prints them; NULL ends. */
+extern const char *const xattr_facts[];
+
+#endif
