@@ -40,10 +40,15 @@ enum catalog_event {
 };
 
 /*
- * Called on a worker thread, without locks, after the new snapshot is in place; before is the old
- * one's place (NULL list: none was known - then the event is not sent at all).
+ * Called on a worker thread, without locks, after the new snapshot is in place and those who waited
+ * for it have it; before is the one it replaced. Not called for what was not known before, for a
+ * list that says the same as before, nor for catalog_create_workspace(). A list that is gone is
+ * told as an empty one; versions of an environment that left its list are not told.
  * For CATALOG_ENVS before/after are struct env_list, for CATALOG_VERSIONS struct version_list,
- * for CATALOG_SCOPES struct scope_list.
+ * for CATALOG_SCOPES struct scope_list (scope and env are NULL then).
+ *
+ * It occupies a worker, so it must not wait for something that waits for the catalog: kernel
+ * notifications go through a queue of their own.
  */
 typedef void catalog_changed_fn(void *arg, enum catalog_event event, struct scope *scope,
 				const char *env, const void *before, const void *after);
@@ -69,6 +74,7 @@ struct catalog_stats {
 	uint64_t stale; /* answered with an old snapshot because the service failed */
 	uint64_t errors;
 	size_t content_bytes;
+	size_t lists;          /* lists that are known, or of which an error is remembered */
 	int64_t oldest_age;    /* ns: age of the oldest list in use */
 	char last_error[256];  /* why the last failed flight failed; "" when none did */
 	int64_t last_error_at; /* clock_wall() time */
@@ -88,13 +94,17 @@ int catalog_envs(struct catalog *c, struct scope *s, struct call *call, struct e
 int catalog_versions(struct catalog *c, struct scope *s, const char *env, struct call *call,
 		     struct version_list **out, struct err *e);
 
-/* The files of a build context; kept for ever (contexts are content-addressed by their URI). */
+/*
+ * The files of a build context; never old (contexts are content-addressed by their URI), kept until
+ * memory has to be made for others. -EINVAL when the version has none.
+ */
 int catalog_context(struct catalog *c, struct scope *s, struct version *v, struct call *call,
 		    struct context **out, struct err *e);
 
 /*
- * Appends up to len bytes of a context file from offset to out; fewer only at its end. Content is
- * fetched in blocks, each once however many readers wait, and kept up to content_max bytes.
+ * Appends up to len bytes of a context file (one of ctx->files) from offset to out; fewer only at
+ * its end, nothing on an error. Content is fetched in blocks, each once however many readers wait,
+ * and kept up to content_max bytes. -EIO also when the content is not as long as it is listed.
  */
 int catalog_read(struct catalog *c, struct scope *s, struct context *ctx,
 		 const struct context_file *file, uint64_t offset, size_t len, struct call *call,

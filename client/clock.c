@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What int64_t nanoseconds hold, 1677 to 2262, with a day to spare for offsets. */
+#define SECONDS_MAX (INT64_MAX / NS_PER_S - 86400)
+
 /* Reads up to nine fraction digits at p (after the point); *ns gets them scaled. */
 static const char *parse_fraction(const char *p, int64_t *ns)
 {
@@ -33,7 +36,7 @@ static int parse_offset(const char *p, int64_t *seconds)
 int clock_parse_iso(const char *s, int64_t *out)
 {
 	struct tm tm = {0};
-	int64_t ns = 0, offset;
+	int64_t ns = 0, offset, seconds;
 	const char *p;
 
 	*out = 0;
@@ -44,7 +47,10 @@ int clock_parse_iso(const char *s, int64_t *out)
 		p = parse_fraction(p + 1, &ns);
 	if (parse_offset(p, &offset))
 		return -EINVAL;
-	*out = ((int64_t)timegm(&tm) - offset) * NS_PER_S + ns;
+	seconds = (int64_t)timegm(&tm);
+	if (seconds > SECONDS_MAX || seconds < -SECONDS_MAX)
+		return -EINVAL;
+	*out = (seconds - offset) * NS_PER_S + ns;
 	return 0;
 }
 

@@ -2,8 +2,8 @@
  * emu_int - what the parts of the embedded service share: a request, a reply, the service itself.
  *
  * server.c turns libmicrohttpd's callbacks into an emu_request, asks faults.c what to do to it,
- * lets a route (arm.c, registry.c, blobs.c, control.c) fill an emu_reply, and sends that. Routes
- * know nothing of libmicrohttpd; each runs on its connection's own thread and may block.
+ * lets dispatch.c find the route that fills an emu_reply, and sends that. Routes know nothing of
+ * libmicrohttpd; each runs on its connection's own thread and may block.
  */
 #ifndef MLENVFS_EMULATOR_EMU_INT_H
 #define MLENVFS_EMULATOR_EMU_INT_H
@@ -18,13 +18,16 @@
 #include "emulator/emu.h"
 
 struct db;
+struct fault;
 struct faults;
 struct counters;
+struct server;
 
 enum {
 	EMU_BODY_MAX = 128 * 1024 * 1024, /* of a request or a reply */
 	EMU_JSON_MAX = 8 * 1024 * 1024,   /* of a request with a JSON body */
 	EMU_HEADERS_MAX = 64,
+	EMU_HEADER_VALUE_MAX = 2048,
 };
 
 struct emu_request {
@@ -40,6 +43,7 @@ struct emu_request {
 	size_t body_len;
 	const char
 		*base_url; /* "http://host:port" as this client reaches us, no slash at the end */
+	const struct fault *fault; /* what is done wrong to this request; NULL: nothing */
 };
 
 struct emu_reply {
@@ -48,7 +52,7 @@ struct emu_reply {
 	char content_type[64]; /* "" for none */
 	struct {
 		char name[64];
-		char value[512];
+		char value[EMU_HEADER_VALUE_MAX];
 	} headers[EMU_HEADERS_MAX];
 	size_t n_headers;
 	bool head_only; /* answer to HEAD: Content-Length is content_length, no body is sent */
@@ -61,6 +65,7 @@ struct emu {
 	struct faults *faults;
 	struct counters *counters;
 	struct server *server;
+	char *user; /* who createdBy says it was: the login name of this process */
 };
 
 /* The header / query parameter of that name (any case), or NULL. */

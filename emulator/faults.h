@@ -1,13 +1,13 @@
 /*
  * faults - what to do wrong, for tests: a plan read from a JSON file, matched against requests.
  *
- * {"rules": [ {"method": "GET", "path": "?*/environments/?*", "skip": 2, "times": 1,
- *              "status": 429, "retry_after": 1, ... } ]}
+ * {"rules": [ {"method": "GET", "path": "?*?environments?*", "skip": 2, "times": 1,
+ *              "status": 429, "retry_after": 1} ]}
  *
- * method and path (fnmatch patterns; the path without its query; both optional: anything) choose
- * the requests; the first rule that matches and is neither still skipping nor used up applies.
- * docs/faults.md has every member. The plan can be replaced while the service runs (PUT
- * /__mlenvfs/faults).
+ * method and path (fnmatch patterns in which * matches slashes too; the path without its query,
+ * as sent; both optional: anything) choose the requests; the first rule that matches and is
+ * neither still skipping nor used up applies. docs/faults.md has every member. The plan can be
+ * replaced while the service runs (PUT /__mlenvfs/faults).
  */
 #ifndef MLENVFS_EMULATOR_FAULTS_H
 #define MLENVFS_EMULATOR_FAULTS_H

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "client/cleanup.h"
 #include "emulator/emu.h"
@@ -20,7 +21,8 @@ const char cmd_serve_help[] =
 	"usage: mlenvfs serve [--listen [HOST:]PORT] [--unix PATH] [OPTION...]\n"
 	"\n"
 	"Offers the embedded service to other programs, over plain HTTP: the REST API of Azure ML\n"
-	"for environments, and the Blob Storage calls of build contexts. Ends at SIGINT or SIGTERM.\n"
+	"for environments, and the Blob Storage calls of build contexts. Ends at SIGINT or "
+	"SIGTERM.\n"
 	"Every request needs the bearer token that is printed at start (or given in a file).\n"
 	"\n"
 	"      --listen [HOST:]PORT listen there (127.0.0.1:10010; port 0: any free one)\n"
@@ -330,6 +332,8 @@ static int serve_until(struct serve *s, const sigset_t *until)
 		sigwait(until, &sig);
 	}
 	emu_free(emu);
+	if (!ret && s->socket)
+		unlink(s->socket);
 	return ret;
 }
 

@@ -65,35 +65,37 @@ __attribute__((format(printf, 3, 4))) static int warn(struct parser *p, const st
 
 /* ---- unknown keys ---- */
 
-static int unknown_key(struct parser *p, const struct key *keys, size_t n,
-		       const struct yaml_node *key, const char *where)
+/* prefix is where the map lies ("build."); names in the table have it when skip is its length. */
+static int unknown_key(struct parser *p, const struct key *keys, size_t n, const char *prefix,
+		       size_t skip, const struct yaml_node *key)
 {
 	const char *near = NULL;
 	size_t least = nearest_limit(key->text);
 	char shown[UTF8_EXCERPT_SIZE];
 
 	for (size_t i = 0; i < n; i++)
-		if (nearest_closer(key->text, keys[i].name, &least))
-			near = keys[i].name;
+		if (nearest_closer(key->text, keys[i].name + skip, &least))
+			near = keys[i].name + skip;
 	utf8_excerpt(shown, key->text, key->len);
 	if (near)
-		return fail(p, key, "unknown key \"%s\"%s; is \"%s\" meant?", shown, where, near);
-	return fail(p, key, "unknown key \"%s\"%s", shown, where);
+		return fail(p, key, "unknown key \"%s%s\"; is \"%s\" meant?", prefix, shown, near);
+	return fail(p, key, "unknown key \"%s%s\"", prefix, shown);
 }
 
 /* Reads each pair of a map with what the table says for its key. */
 static int parse_keys(struct parser *p, const struct yaml_node *map, const struct key *keys,
-		      size_t n, const char *where)
+		      size_t n, const char *prefix)
 {
+	size_t skip = strlen(prefix);
 	int rc = 0;
 
 	for (size_t i = 0; i < map->count && !rc; i++) {
 		const struct yaml_node *key = map->keys[i];
 		size_t k = 0;
 
-		while (k < n && strcmp(keys[k].name, key->text) != 0)
+		while (k < n && strcmp(keys[k].name + skip, key->text) != 0)
 			k++;
-		rc = k == n ? unknown_key(p, keys, n, key, where)
+		rc = k == n ? unknown_key(p, keys, n, prefix, skip, key)
 			    : keys[k].parse(p, keys[k].name, map->items[i]);
 	}
 	return rc;
@@ -401,14 +403,14 @@ static int parse_local_path(struct parser *p, const char *key, const struct yaml
 static int parse_build(struct parser *p, const char *key, const struct yaml_node *value)
 {
 	static const struct key keys[] = {
-		{"path", parse_build_path},
-		{"dockerfile_path", parse_dockerfile_path},
-		{"local_path", parse_local_path},
+		{"build.path", parse_build_path},
+		{"build.dockerfile_path", parse_dockerfile_path},
+		{"build.local_path", parse_local_path},
 	};
 	int rc = expect_map(p, key, value);
 
 	if (!rc)
-		rc = parse_keys(p, value, keys, COUNT(keys), " in build");
+		rc = parse_keys(p, value, keys, COUNT(keys), "build.");
 	if (!rc && !p->s->build_path)
 		rc = fail(p, value, "build needs a path");
 	return rc;
@@ -443,13 +445,13 @@ static int parse_route(struct parser *p, const char *key, const struct yaml_node
 
 	for (size_t i = 0; !rc && i < value->count; i++)
 		if (strcmp(value->keys[i]->text, "port") && strcmp(value->keys[i]->text, "path"))
-			rc = unknown_key(p, known, COUNT(known), value->keys[i], " in a route");
+			rc = unknown_key(p, known, COUNT(known), "", 0, value->keys[i]);
 	if (!rc && (!port || !path))
 		rc = fail(p, value, "%s needs port and path", key);
 	if (!rc)
 		rc = parse_port(p, key, port, &out->port);
 	if (!rc)
-		rc = parse_text(p, "path", path, ASSET_PATH_MAX, &text);
+		rc = parse_text(p, key, path, ASSET_PATH_MAX, &text);
 	if (!rc && !text)
 		rc = fail(p, path, "%s.path is empty", key);
 	out->path = text;
@@ -481,15 +483,15 @@ static int parse_startup(struct parser *p, const char *key, const struct yaml_no
 static int parse_inference(struct parser *p, const char *key, const struct yaml_node *value)
 {
 	static const struct key keys[] = {
-		{"liveness_route", parse_liveness},
-		{"readiness_route", parse_readiness},
-		{"scoring_route", parse_scoring},
-		{"startup_route", parse_startup},
+		{"inference_config.liveness_route", parse_liveness},
+		{"inference_config.readiness_route", parse_readiness},
+		{"inference_config.scoring_route", parse_scoring},
+		{"inference_config.startup_route", parse_startup},
 	};
 	int rc = expect_map(p, key, value);
 
 	if (!rc)
-		rc = parse_keys(p, value, keys, COUNT(keys), " in inference_config");
+		rc = parse_keys(p, value, keys, COUNT(keys), "inference_config.");
 	if (!rc && !value->count)
 		rc = fail(p, value, "%s needs liveness_route, readiness_route and scoring_route",
 			  key);

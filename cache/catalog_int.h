@@ -1,0 +1,74 @@
+/*
+ * catalog_int - what the parts of the catalog (catalog.c, fetch.c, lists.c, blocks.c) share.
+ *
+ * Lock order: struct call -> the flights' lock, catalog -> the flights' lock. Nothing else nests;
+ * the catalog's lock and a call's are never held together. The source, the changed callback and
+ * the freeing of snapshots run without any of them.
+ */
+#ifndef MLENVFS_CACHE_CATALOG_INT_H
+#define MLENVFS_CACHE_CATALOG_INT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/catalog.h"
+#include "cache/entry.h"
+#include "cache/flight.h"
+#include "cache/hashmap.h"
+#include "cache/lru.h"
+#include "cache/readahead.h"
+#include "client/buf.h"
+
+enum {
+	CATALOG_KEY_MAX = 64 * 1024,              /* bytes in a key made of names */
+	CATALOG_CONTEXTS = 4096,                  /* lists of context files kept */
+	CATALOG_CONTEXT_BYTES = 64 * 1024 * 1024, /* and their size, roughly */
+	CATALOG_SWEEP_FIRST = 256, /* version entries before useless ones are sought */
+};
+
+/*
+ * What is known of one scope. Scope records change when their list is renewed, so this is found by
+ * their identity. A place stays until the catalog goes, its content only while the scope exists.
+ */
+struct place {
+	struct entry *envs;       /* NULL: not asked for yet */
+	struct hashmap *versions; /* environment name -> struct entry */
+	size_t sweep_at;          /* number of versions at which to look for useless ones */
+	struct readahead readahead;
+	uint64_t seen; /* the renewal of the list of scopes that it was in last */
+};
+
+struct catalog {
+	struct catalog_conf conf;
+	struct flights *flights;
+	pthread_mutex_t lock;
+	/* protected by lock */
+	bool stopped;
+	uint64_t epoch; /* counts changes; see entry.h */
+	uint64_t floor; /* the epoch of the last catalog_expire() */
+	uint64_t renewals;
+	struct entry *scopes;
+	struct hashmap *places; /* identity of a scope -> struct place */
+	struct lru *contexts;   /* scope, URI -> struct context */
+	struct lru *blocks;     /* file, index -> struct block */
+	struct catalog_stats stats;
+};
+
+void catalog_lock(struct catalog *c);
+void catalog_unlock(struct catalog *c);
+
+/* Under the lock. */
+struct entry_time catalog_time(const struct catalog *c);
+
+/* The identity of s as a key: appended to key. 0 or a negative errno. */
+int scope_key(struct buf *key, const struct scope *s);
+
+/* What is known of the scope with that key; NULL when it was never asked about. Under the lock. */
+struct place *place_find(struct catalog *c, const struct buf *key);
+
+/* Frees a place; entries go to *trash. Under the lock. */
+void place_free(struct place *p, struct entry **trash);
+
+#endif

@@ -1,0 +1,403 @@
+#include "cache/fetch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/clock.h"
+#include "client/log.h"
+
+/* The job of a flight. */
+struct fetch {
+	struct catalog *catalog;
+	struct entry *entry; /* a reference */
+	struct want want;    /* with references of its own */
+	char *env;
+	bool ahead;            /* started before anybody wanted it */
+	struct flight *flight; /* valid while entry->fetch points here */
+	/* protected by the catalog's lock */
+	bool started;
+	uint64_t asked; /* the epoch it was sent in, once started */
+
+	/* For the worker alone: the change to tell after the waiters have their answer. */
+	void *before;
+	void *after;
+};
+
+int fetch_stopped(struct err *e)
+{
+	return err_set(e, -ECANCELED, "the file system is being unmounted");
+}
+
+/* ---- making and freeing ---- */
+
+static void fetch_free(struct fetch *f)
+{
+	const struct entry_type *type = &f->want.kind->type;
+
+	if (f->before)
+		type->unref(f->before);
+	if (f->after)
+		type->unref(f->after);
+	buf_free(&f->want.key);
+	scope_unref(f->want.scope);
+	version_unref(f->want.version);
+	context_unref(f->want.context);
+	free(f->env);
+	free(f);
+}
+
+static struct fetch *fetch_new(struct catalog *c, const struct want *w)
+{
+	struct fetch *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->catalog = c;
+	f->want = *w;
+	f->want.key = (struct buf)BUF_INIT(CATALOG_KEY_MAX);
+	f->want.scope = scope_ref(w->scope);
+	f->want.version = version_ref(w->version);
+	f->want.context = context_ref(w->context);
+	f->env = w->env ? strdup(w->env) : NULL;
+	f->want.env = f->env;
+	if ((w->env && !f->env) || buf_add(&f->want.key, w->key.data, w->key.len)) {
+		fetch_free(f);
+		return NULL;
+	}
+	return f;
+}
+
+static void job_free(void *job)
+{
+	struct fetch *f = job;
+	struct entry *trash = NULL;
+
+	catalog_lock(f->catalog);
+	entry_put(f->entry, &trash);
+	catalog_unlock(f->catalog);
+	entry_trash_free(trash);
+	fetch_free(f);
+}
+
+static void *job_ref(void *job, void *result)
+{
+	return ((struct fetch *)job)->want.kind->type.ref(result);
+}
+
+static void job_unref(void *job, void *result)
+{
+	((struct fetch *)job)->want.kind->type.unref(result);
+}
+
+/* ---- on the worker ---- */
+
+static void fetch_begin(struct fetch *f)
+{
+	catalog_lock(f->catalog);
+	f->started = true;
+	f->asked = f->catalog->epoch;
+	f->catalog->stats.flights++;
+	catalog_unlock(f->catalog);
+}
+
+/* Locked. Nobody can join any more. */
+static void fetch_end(struct fetch *f)
+{
+	if (f->entry->fetch == f)
+		f->entry->fetch = NULL;
+}
+
+/*
+ * Takes the lock, and says whether answer equals the snapshot that is there then (which goes to
+ * *old as a reference). Comparing is slow, so it happens before; hence the loop.
+ */
+static bool lock_compared(struct fetch *f, const void *answer, void **old)
+{
+	const struct entry_type *type = &f->want.kind->type;
+	bool same = false;
+
+	*old = NULL;
+	catalog_lock(f->catalog);
+	while (f->entry->snapshot != *old) {
+		void *previous = *old;
+
+		*old = f->entry->snapshot ? type->ref(f->entry->snapshot) : NULL;
+		catalog_unlock(f->catalog);
+		if (previous)
+			type->unref(previous);
+		same = *old && type->equal && type->equal(*old, answer);
+		catalog_lock(f->catalog);
+	}
+	return same;
+}
+
+static void log_recovered(const struct want *w)
+{
+	char what[WANT_TEXT_MAX];
+
+	w->kind->describe(w, what, sizeof(what));
+	log_info("cache: the service answers again for %s", what);
+}
+
+/* Puts the answer (taken) into the entry; what waiters get goes to *result. */
+static void fetch_keep(struct fetch *f, void *answer, void **result)
+{
+	const struct fetch_kind *kind = f->want.kind;
+	struct catalog *c = f->catalog;
+	struct entry_time t;
+	struct entry *trash = NULL;
+	void *old, *replaced;
+	bool same = lock_compared(f, answer, &old), failing, stored;
+
+	*result = kind->type.ref(same ? old : answer);
+	t = catalog_time(c);
+	failing = entry_error_is_failure(f->entry->error);
+	stored = entry_store(f->entry, f->asked, *result, &t, &replaced);
+	failing = failing && !f->entry->error;
+	if (stored && !same && kind->stored)
+		kind->stored(c, &f->want, f->entry, *result, &trash);
+	fetch_end(f);
+	catalog_unlock(c);
+
+	if (replaced) {
+		f->before = replaced;
+		f->after = kind->type.ref(*result);
+	}
+	if (failing)
+		log_recovered(&f->want);
+	if (old)
+		kind->type.unref(old);
+	kind->type.unref(answer);
+	entry_trash_free(trash);
+}
+
+static void log_failed(const struct want *w, int rc, const struct err *e, bool has_old)
+{
+	char what[WANT_TEXT_MAX];
+
+	w->kind->describe(w, what, sizeof(what));
+	log_warn("cache: can't get %s%s: %s", what, has_old ? " (using what was there before)" : "",
+		 err_text(e, rc));
+}
+
+/* Locked. What is told on the status page; that something isn't there is an answer, no failure. */
+static void count_failure(struct catalog *c, int rc, const struct err *e)
+{
+	if (rc == -ECANCELED || rc == -ENOENT)
+		return;
+	c->stats.errors++;
+	c->stats.last_error_at = clock_wall();
+	snprintf(c->stats.last_error, sizeof(c->stats.last_error), "%s", err_text(e, rc));
+}
+
+static void fetch_failed(struct fetch *f, int rc, const struct err *e)
+{
+	const struct fetch_kind *kind = f->want.kind;
+	struct catalog *c = f->catalog;
+	bool was_failing, failing, has_old;
+	struct entry *trash = NULL;
+	struct entry_time t;
+
+	catalog_lock(c);
+	t = catalog_time(c);
+	was_failing = entry_error_is_failure(f->entry->error);
+	failing = entry_fail(f->entry, f->asked, rc, err_text(e, rc), &t, &f->before) &&
+		  entry_error_is_failure(rc);
+	has_old = f->entry->snapshot;
+	if (f->before && kind->stored)
+		kind->stored(c, &f->want, f->entry, NULL, &trash);
+	if (f->ahead && rc != -ENOENT && kind->ahead_failed)
+		kind->ahead_failed(c, &f->want);
+	count_failure(c, rc, e);
+	fetch_end(f);
+	catalog_unlock(c);
+
+	if (failing && !was_failing)
+		log_failed(&f->want, rc, e, has_old);
+	entry_trash_free(trash);
+}
+
+static int job_run(void *job, struct call *call, void **result, struct err *e)
+{
+	struct fetch *f = job;
+	void *answer = NULL;
+	int rc = call_check(call);
+
+	if (rc) {
+		catalog_lock(f->catalog);
+		fetch_end(f);
+		catalog_unlock(f->catalog);
+		return err_set(e, rc, "nobody waits for it any more");
+	}
+	fetch_begin(f);
+	rc = f->want.kind->ask(f->catalog, &f->want, call, &answer, e);
+	if (rc)
+		fetch_failed(f, rc, e);
+	else
+		fetch_keep(f, answer, result);
+	return rc;
+}
+
+static void job_after(void *job)
+{
+	struct fetch *f = job;
+
+	if (f->before && f->want.kind->changed && f->catalog->conf.changed)
+		f->want.kind->changed(f->catalog, &f->want, f->before, f->after);
+}
+
+static const struct flight_ops fetch_ops = {
+	.run = job_run,
+	.after = job_after,
+	.free_job = job_free,
+	.ref = job_ref,
+	.unref = job_unref,
+};
+
+/* ---- for the reader (locked, but for the waiting) ---- */
+
+/* An answer that was asked for before the last change can't become fresh: don't wait for it. */
+static bool fetch_is_current(const struct catalog *c, const struct entry *entry)
+{
+	struct entry_time t = catalog_time(c);
+	const struct fetch *f = entry->fetch;
+
+	return f && (!f->started || f->asked >= entry_floor(entry, &t));
+}
+
+static int fetch_start(struct catalog *c, const struct want *w, struct entry *entry,
+		       enum call_prio prio, struct flight **out, struct err *e)
+{
+	struct fetch *f = fetch_new(c, w);
+	char what[WANT_TEXT_MAX];
+	int rc;
+
+	w->kind->describe(w, what, sizeof(what));
+	if (!f)
+		return err_set(e, -ENOMEM, "no memory to ask for %s", what);
+	f->entry = entry;
+	f->ahead = prio == CALL_PREFETCH;
+	rc = flight_start(c->flights, &fetch_ops, f, what, prio, &f->flight, e);
+	if (rc) {
+		fetch_free(f);
+		return rc;
+	}
+	entry_ref(entry);
+	entry->fetch = f;
+	*out = f->flight;
+	return 0;
+}
+
+static int fetch_join(struct catalog *c, const struct want *w, struct entry *entry,
+		      struct flight **out, struct err *e)
+{
+	if (fetch_is_current(c, entry) && flight_join(entry->fetch->flight)) {
+		c->stats.joined++;
+		*out = entry->fetch->flight;
+		return 0;
+	}
+	return fetch_start(c, w, entry, CALL_INTERACTIVE, out, e);
+}
+
+void fetch_ahead(struct catalog *c, const struct want *w, struct entry **trash)
+{
+	struct entry_time t = catalog_time(c);
+	struct flight *flight;
+	struct entry *entry;
+
+	if (w->kind->find(c, w, &entry, trash) || entry_read(entry, &t) != ENTRY_ASK)
+		return;
+	if (!fetch_is_current(c, entry) && !fetch_start(c, w, entry, CALL_PREFETCH, &flight, NULL))
+		c->stats.prefetched++;
+}
+
+/* Answers from the entry, or joins a flight: then *flight is set. */
+static int fetch_decide(struct catalog *c, const struct want *w, struct entry *entry,
+			struct flight **flight, void **out, struct err *e)
+{
+	struct entry_time t = catalog_time(c);
+
+	switch (entry_read(entry, &t)) {
+	case ENTRY_USE_STALE:
+		c->stats.stale++;
+		*out = entry->type->ref(entry->snapshot);
+		return 0;
+	case ENTRY_USE:
+		c->stats.hits++;
+		*out = entry->type->ref(entry->snapshot);
+		return 0;
+	case ENTRY_REFUSE:
+		c->stats.hits++;
+		return err_set(e, entry->error, "%s",
+			       entry->error_text ? entry->error_text : strerror(-entry->error));
+	case ENTRY_ASK:
+		break;
+	}
+	return fetch_join(c, w, entry, flight, e);
+}
+
+/*
+ * A reader ran out of time before the request did: the next ones are not to wait as long for the
+ * same. True when that is news.
+ */
+static bool fetch_out_of_patience(struct catalog *c, struct entry *entry, int rc,
+				  const struct err *e)
+{
+	bool was_failing = entry_error_is_failure(entry->error);
+	struct entry_time t = catalog_time(c);
+	void *none;
+
+	if (rc != -ETIMEDOUT || entry_read(entry, &t) != ENTRY_ASK)
+		return false;
+	count_failure(c, rc, e);
+	return entry_fail(entry, c->epoch, rc, err_text(e, rc), &t, &none) && !was_failing;
+}
+
+/* Without locks. What was known before is better than nothing when the service failed. */
+static int fetch_wait(struct catalog *c, const struct want *w, struct entry *entry,
+		      struct flight *flight, struct call *call, void **out, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct entry *trash = NULL;
+	bool news = false;
+	int rc = flight_wait(flight, call, out, &why);
+
+	catalog_lock(c);
+	if (entry->snapshot && entry_error_is_failure(rc)) {
+		news = fetch_out_of_patience(c, entry, rc, &why);
+		c->stats.stale++;
+		*out = entry->type->ref(entry->snapshot);
+	}
+	entry_put(entry, &trash);
+	catalog_unlock(c);
+	entry_trash_free(trash);
+	if (news)
+		log_failed(w, rc, &why, true);
+	return *out ? 0 : err_set(e, rc, "%s", why.msg);
+}
+
+int fetch_get(struct catalog *c, const struct want *w, struct call *call, void **out, struct err *e)
+{
+	struct flight *flight = NULL;
+	struct entry *trash = NULL;
+	struct entry *entry;
+	int rc;
+
+	*out = NULL;
+	catalog_lock(c);
+	if (c->stopped)
+		rc = fetch_stopped(e);
+	else if (w->kind->find(c, w, &entry, &trash))
+		rc = err_set(e, -ENOMEM, "no memory for the cache");
+	else
+		rc = fetch_decide(c, w, entry, &flight, out, e);
+	if (flight)
+		entry_ref(entry);
+	if (!rc && w->kind->ahead)
+		w->kind->ahead(c, w, &trash);
+	catalog_unlock(c);
+	entry_trash_free(trash);
+	return flight ? fetch_wait(c, w, entry, flight, call, out, e) : rc;
+}

@@ -1,0 +1,178 @@
+/*
+ * arm_int - what the parts of the Azure source share: arm.c (its life), arm_request.c (one JSON
+ * request), arm_list.c (pages), arm_error.c (error bodies), arm_scope.c and arm_registry.c
+ * (workspaces and registries), arm_version.c (environments and versions), arm_complete.c (items
+ * that lists leave without content), arm_put.c (writing), datastore.c (who may read which
+ * container), context.c (build contexts).
+ */
+#ifndef MLENVFS_CLIENT_ARM_INT_H
+#define MLENVFS_CLIENT_ARM_INT_H
+
+#include <cjson/cJSON.h>
+#include <pthread.h>
+
+#include "client/arm.h"
+#include "client/http.h"
+#include "client/url.h"
+
+enum {
+	ARM_PAGES_MAX = 10000,          /* pages of one list */
+	ARM_BODY_MAX = 8 * 1024 * 1024, /* bytes of a request body */
+};
+
+#define ARM_DATA_PLANE_VERSION "2021-10-01-dataplanepreview"
+#define ARM_PROVIDER           "providers/Microsoft.MachineLearningServices"
+#define ARM_CURATED_REGISTRY   "azureml"
+
+struct datastores;
+struct completions;
+struct registries;
+
+struct arm {
+	struct source source;
+	struct http *http;
+	struct credential *credential;
+	struct url origin; /* of the endpoint */
+	char *endpoint;    /* without a slash at the end */
+	char *subscription;
+	char *resource_group;
+	char *workspace;
+	char **registries;
+	size_t n_registries;
+	bool list_registries;
+	bool can_create_workspaces;
+	char *api_version;
+	char *discovery_host;
+	struct datastores *datastores;       /* datastore.c */
+	struct completions *completions;     /* arm_complete.c */
+	struct registries *known_registries; /* arm_registry.c */
+};
+
+static inline struct arm *arm_of(struct source *s)
+{
+	return (struct arm *)s;
+}
+
+/* ---- arm_request.c ---- */
+
+/* Appends the URL of a scope, up to and without the slash behind its name. */
+int arm_add_scope_url(const struct arm *a, struct buf *b, const struct scope *s);
+
+/* Appends "/segment", encoded; NULL: nothing. */
+int arm_add_segment(struct buf *b, const char *segment);
+
+/* Appends "?api-version=..." as the scope's plane wants it; scope NULL: the ARM endpoint's. */
+int arm_add_version(const struct arm *a, struct buf *b, const struct scope *s);
+
+/*
+ * True when our bearer token may go to this URL: the endpoint itself, or anything over TLS that
+ * the service named (a registry's host). Plain http elsewhere is refused.
+ */
+bool arm_may_ask(const struct arm *a, const struct url *u);
+
+/* A request with a bearer token (of scope SCOPE_*), whatever its answer: http_perform(). */
+struct arm_call {
+	const char *method;
+	const char *url;
+	const char *body; /* JSON, or NULL */
+	bool repeatable;  /* see struct http_request */
+};
+int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct http_response *out,
+		struct err *e);
+
+/*
+ * The same, and the answer's JSON (*json, the caller's, cJSON_Delete()). An error status is the
+ * errno of http_status_errno() with the service's words.
+ */
+int arm_json(struct arm *a, const struct arm_call *q, struct call *c, cJSON **json, struct err *e);
+int arm_get(struct arm *a, const char *url, struct call *c, cJSON **json, struct err *e);
+
+/* ---- arm_error.c ---- */
+
+/* Describes an answer that is an error, in the service's words; returns its errno. */
+int arm_error(const char *method, const char *url, const struct http_response *r, struct err *e);
+
+/* Appends "code: message" of an ARM or a storage error body, bounded; nothing when it is none. */
+void arm_error_words(const struct http_response *r, struct buf *b);
+
+/* ---- arm_list.c ---- */
+
+/*
+ * One item of a list. 0, or a negative errno: -ENOMEM and -EFBIG end the list, others mean that
+ * the item is broken: it is left out, and the log says so.
+ */
+typedef int arm_item_fn(void *arg, const cJSON *item, struct err *e);
+
+/* Calls fn for every item of every page, beginning at url. */
+int arm_list(struct arm *a, const char *url, struct call *c, arm_item_fn *fn, void *arg,
+	     struct err *e);
+
+/* A growing array of records, at most ASSET_LIST_MAX. */
+struct records {
+	void **items;
+	size_t n;
+	size_t cap;
+};
+int records_add(struct records *r, void *record);
+
+/* ---- arm_scope.c, arm_registry.c ---- */
+
+int arm_list_scopes(struct source *s, struct call *c, struct scope_list **out, struct err *e);
+int arm_create_workspace(struct source *s, const char *name, struct call *c, struct scope **out,
+			 struct err *e);
+
+int registries_new(struct registries **out);
+void registries_free(struct registries *r);
+
+/* A registry by name, through discovery; asked for once an hour. */
+int registry_find(struct arm *a, const char *name, struct call *c, struct scope **out,
+		  struct err *e);
+
+/* The registries that ARM lists for the subscription. */
+int registry_list(struct arm *a, struct call *c, struct records *found, struct err *e);
+
+/* ---- arm_version.c, arm_complete.c ---- */
+
+int arm_list_envs(struct source *s, struct scope *scope, struct call *c, struct env_list **out,
+		  struct err *e);
+int arm_list_versions(struct source *s, struct scope *scope, const char *env, struct call *c,
+		      struct version_list **out, struct err *e);
+int arm_get_version(struct source *s, struct scope *scope, const char *env, const char *version,
+		    struct call *c, struct version **out, struct err *e);
+
+/* Appends the URL of a version (version NULL: of the list of them), without its query. */
+int arm_add_version_url(const struct arm *a, struct buf *b, const struct scope *s, const char *env,
+			const char *version);
+
+/* The version as the service has it now, not completed. */
+int arm_fetch_version(struct arm *a, struct scope *scope, const char *env, const char *version,
+		      struct call *c, struct version **out, struct err *e);
+
+int completions_new(struct completions **out);
+void completions_free(struct completions *c);
+
+/*
+ * Replaces *v, when it has neither image nor build, by one that has: as its own GET gives it
+ * (ask_itself), else as the registry of curated environments has it. What can't be had leaves *v
+ * as it is; only errors that would hit every request are returned.
+ */
+int arm_complete(struct arm *a, struct scope *scope, struct version **v, bool ask_itself,
+		 struct call *c, struct err *e);
+
+/* ---- arm_put.c ---- */
+
+int arm_put_version(struct source *s, struct scope *scope, const struct version *v, struct call *c,
+		    struct version **out, struct err *e);
+
+/* ---- context.c ---- */
+
+int arm_list_context(struct source *s, struct scope *scope, struct version *v, struct call *c,
+		     struct context **out, struct err *e);
+int arm_read_context(struct source *s, struct scope *scope, struct context *ctx,
+		     const struct context_file *file, uint64_t offset, size_t len, struct call *c,
+		     struct buf *out, struct err *e);
+int arm_upload_context(struct source *s, struct scope *scope, const char *env, const char *version,
+		       const struct upload_file *files, size_t n, struct call *c, char **uri_steal,
+		       struct err *e);
+
+#endif

@@ -1,0 +1,345 @@
+#include "emulator/dispatch.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "client/clock.h"
+#include "emulator/exchange.h"
+#include "emulator/jsonio.h"
+#include "emulator/scopes.h"
+#include "emulator/verstore.h"
+
+enum route_flags {
+	ROUTE_ARM = 1,       /* needs api-version */
+	ROUTE_WORKSPACE = 2, /* lies in a workspace, whose three parameters come first */
+	ROUTE_REGISTRY = 4,
+	ROUTE_WRITES = 8, /* only where the scope may be written to */
+	ROUTE_DATA = 16,  /* only below /mferp/managementfrontend */
+	ROUTE_REGIONAL = 32,
+};
+
+struct endpoint {
+	const char *method;
+	const char *pattern;
+	void (*handle)(struct exchange *x);
+	const char *name;
+	unsigned int flags;
+};
+
+#define IN_SUB   "/subscriptions/{}/providers/" EMU_PROVIDER
+#define IN_GROUP "/subscriptions/{}/resourceGroups/{}/providers/" EMU_PROVIDER
+#define W        IN_GROUP "/workspaces/{}"
+#define R        IN_GROUP "/registries/{}"
+#define IN_W     (ROUTE_ARM | ROUTE_WORKSPACE)
+#define IN_R     (ROUTE_ARM | ROUTE_REGISTRY)
+#define W_ENV    W "/environments/{}"
+#define W_VER    W_ENV "/versions/{}"
+#define R_ENV    R "/environments/{}"
+#define R_VER    R_ENV "/versions/{}"
+
+static const struct endpoint routes[] = {
+	{"GET", IN_SUB "/workspaces", workspaces_list, "GET workspaces", ROUTE_ARM},
+	{"GET", IN_GROUP "/workspaces", workspaces_list_group, "GET workspaces", ROUTE_ARM},
+	{"GET", W, workspaces_get, "GET workspace", IN_W},
+	{"PUT", W, workspaces_put, "PUT workspace", ROUTE_ARM},
+	{"GET", W "/environments", environments_list, "GET environments", IN_W},
+	{"GET", W_ENV, environments_get, "GET environment", IN_W},
+	{"PUT", W_ENV, environments_put, "PUT environment", IN_W},
+	{"DELETE", W_ENV, environments_delete, "DELETE environment", IN_W},
+	{"GET", W_ENV "/versions", versions_list, "GET versions", IN_W},
+	{"GET", W_VER, versions_get, "GET version", IN_W},
+	{"PUT", W_VER, versions_put, "PUT version", IN_W},
+	{"DELETE", W_VER, versions_delete, "DELETE version", IN_W},
+	{"POST", W_VER "/publish", versions_publish, "POST publish", IN_W},
+	{"GET", W "/datastores", datastores_list, "GET datastores", IN_W},
+	{"GET", W "/datastores/{}", datastores_get, "GET datastore", IN_W},
+	{"POST", W "/datastores/{}/listSecrets", datastores_list_secrets, "POST listSecrets", IN_W},
+
+	{"GET", IN_SUB "/registries", registries_list, "GET registries", ROUTE_ARM},
+	{"GET", IN_GROUP "/registries", registries_list_group, "GET registries", ROUTE_ARM},
+	{"GET", R, registries_get, "GET registry", IN_R},
+	{"GET", R "/environments", environments_list, "GET registry environments", IN_R},
+	{"GET", R_ENV, environments_get, "GET registry environment", IN_R},
+	{"PUT", R_ENV, environments_put, "PUT registry environment", IN_R | ROUTE_WRITES},
+	{"DELETE", R_ENV, environments_delete, "DELETE registry environment", IN_R | ROUTE_WRITES},
+	{"GET", R_ENV "/versions", versions_list, "GET registry versions", IN_R},
+	{"GET", R_VER, versions_get, "GET registry version", IN_R},
+	{"PUT", R_VER, versions_put, "PUT registry version", IN_R | ROUTE_WRITES},
+	{"DELETE", R_VER, versions_delete, "DELETE registry version", IN_R | ROUTE_WRITES},
+	{"POST", R "/datareferences/{}/versions/{}", registries_dataref, "POST dataref", IN_R},
+	{"POST", R "/datarefs/{}/versions/{}", registries_dataref, "POST dataref",
+	 IN_R | ROUTE_DATA},
+	{"PUT", R "/tempdatarefs/{}/versions/{}", registries_tempdataref, "PUT tempdataref",
+	 IN_R | ROUTE_DATA | ROUTE_WRITES},
+	{"POST", R "/import", registries_import, "POST import", IN_R | ROUTE_DATA | ROUTE_WRITES},
+	{"GET", IN_SUB "/locations/{}/operations/{}", operations_status, "GET operation",
+	 ROUTE_ARM},
+
+	{"GET", "/discovery", regional_services, "GET services", ROUTE_REGIONAL},
+	{"GET", "/registrymanagement/v1.0/registries/{}/discovery", regional_registry,
+	 "GET discovery", ROUTE_REGIONAL},
+	{"GET", "/environment/v1.0/operations/{}", operations_location, "GET operation",
+	 ROUTE_REGIONAL},
+
+	{"GET", "/__mlenvfs/counters", control_counters, "", 0},
+	{"DELETE", "/__mlenvfs/counters", control_counters_reset, "", 0},
+	{"PUT", "/__mlenvfs/faults", control_faults, "", 0},
+	{"PUT", "/__mlenvfs/registries/{}", control_registry, "", 0},
+	{"POST", "/__mlenvfs/workspaces/{}", control_workspace, "", 0},
+	{"PUT", "/__mlenvfs/raw/{}/{}/{}", control_raw, "", 0},
+};
+
+static bool is_below(const char *path, const char *root)
+{
+	size_t len = strlen(root);
+
+	return strncmp(path, root, len) == 0 && (path[len] == '/' || !path[len]);
+}
+
+bool dispatch_is_blob(const char *path)
+{
+	return is_below(path, "/" EMU_ACCOUNT);
+}
+
+bool dispatch_is_control(const char *path)
+{
+	return is_below(path, "/__mlenvfs");
+}
+
+static enum reply_plane plane_of(const char *path)
+{
+	return strncasecmp(path, "/subscriptions/", 15) == 0 || dispatch_is_control(path)
+		       ? REPLY_ARM
+		       : REPLY_DATA;
+}
+
+void dispatch_error(const struct emu_request *req, struct emu_reply *reply, int status,
+		    const char *code, const char *message)
+{
+	reply_error(reply, plane_of(req->path), status, *code ? code : reply_code(status), "%s",
+		    message);
+	reply_headers(reply, req->method, 0);
+}
+
+bool dispatch_authorized(const struct emu *emu, const struct emu_request *req)
+{
+	const char *given = emu_header(req, "Authorization"), *token = emu->conf.token;
+
+	if (!token || dispatch_is_blob(req->path))
+		return true;
+	if (!given || strncasecmp(given, "Bearer ", 7))
+		return false;
+	given += 7 + strspn(given + 7, " ");
+	return strlen(given) == strlen(token) && CRYPTO_memcmp(given, token, strlen(token)) == 0;
+}
+
+static void refuse_unauthorized(struct exchange *x)
+{
+	bool given = emu_header(x->req, "Authorization");
+
+	if (given)
+		exchange_error(x, 401, "InvalidAuthenticationToken",
+			       "The access token is invalid.");
+	else
+		exchange_error(x, 401, "AuthenticationFailed",
+			       "Authentication failed. The 'Authorization' header is missing.");
+	emu_reply_header(x->reply, "WWW-Authenticate",
+			 "Bearer authorization_uri=\"%s/\", error=\"invalid_token\"",
+			 x->req->base_url);
+}
+
+/* "2026-05-01", with anything in lower case behind another dash. */
+static bool api_version_ok(const char *v)
+{
+	static const char form[] = "dddd-dd-dd";
+	size_t i;
+
+	for (i = 0; form[i]; i++)
+		if (form[i] == 'd' ? v[i] < '0' || v[i] > '9' : v[i] != form[i])
+			return false;
+	return !v[i] || (v[i] == '-' && v[i + 1] &&
+			 strspn(v + i, "-abcdefghijklmnopqrstuvwxyz0123456789.") == strlen(v + i));
+}
+
+static bool check_api_version(struct exchange *x)
+{
+	const char *v = emu_param(x->req, "api-version");
+
+	if (v && api_version_ok(v))
+		return true;
+	if (!v || !*v)
+		exchange_error(
+			x, 400, "MissingApiVersionParameter",
+			"The api-version query parameter (?api-version=) is required for all "
+			"requests.");
+	else
+		exchange_error(x, 400, "InvalidApiVersionParameter",
+			       "The api-version '%s' is invalid.", v);
+	return false;
+}
+
+/* Fills in the exchange's scope. false: the reply is an error. */
+static bool find_scope(struct exchange *x, const struct endpoint *r)
+{
+	bool registry = r->flags & ROUTE_REGISTRY;
+	struct text name = x->param[PARAM_SCOPE], group = x->param[PARAM_GROUP];
+	/* The data plane goes by the registry's name, which is the only one of its kind. */
+	bool anywhere = registry && x->plane == REPLY_DATA;
+	struct text any = {0};
+	struct err e = ERR_INIT;
+	int ret = scopes_find(x->emu, registry ? SCOPE_REGISTRY : SCOPE_WORKSPACE,
+			      anywhere ? any : x->param[PARAM_SUBSCRIPTION], anywhere ? any : group,
+			      name, &x->scope, &e);
+
+	if (ret < 0)
+		exchange_failure(x, ret, &e);
+	else if (!ret)
+		exchange_error(x, 404, "ResourceNotFound",
+			       "The Resource '" EMU_PROVIDER
+			       "/%s/%.*s' under resource group '%.*s' was not found.",
+			       registry ? "registries" : "workspaces", (int)name.len, name.ptr,
+			       (int)group.len, group.ptr);
+	else if ((r->flags & ROUTE_WRITES) && !x->scope.writable)
+		exchange_error(x, 403, "AuthorizationFailed",
+			       "The client does not have authorization to write to the registry "
+			       "'%s'.",
+			       x->scope.name);
+	else
+		return true;
+	return false;
+}
+
+/* HEAD is answered as GET; libmicrohttpd leaves the body out. */
+static const char *as_method(const char *method)
+{
+	return strcmp(method, "HEAD") == 0 ? "GET" : method;
+}
+
+/* Where the routes' own part of the path begins; *data: below the data plane's root. */
+static size_t skip_data_root(const struct path *p, bool *data)
+{
+	*data = p->n >= 2 && text_is_case(p->segment[0], "mferp") &&
+		text_is_case(p->segment[1], "managementfrontend");
+	return *data ? 2 : 0;
+}
+
+/* The route of the request; NULL: none, then *other_method says whether the path is known. */
+static const struct endpoint *find_route(struct exchange *x, const char *method, bool *other_method)
+{
+	bool data;
+	size_t first = skip_data_root(&x->path, &data);
+
+	*other_method = false;
+	x->plane = data ? REPLY_DATA : plane_of(x->req->path);
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		const struct endpoint *r = &routes[i];
+
+		if ((r->flags & ROUTE_DATA && !data) || (data && !(r->flags & ROUTE_ARM)) ||
+		    !route_match(r->pattern, &x->path, first, x->param, &x->n_params))
+			continue;
+		if (strcmp(r->method, method) == 0)
+			return r;
+		*other_method = true;
+	}
+	return NULL;
+}
+
+static void answer(struct exchange *x)
+{
+	const struct endpoint *r;
+	struct err e = ERR_INIT;
+	bool other_method;
+
+	x->plane = plane_of(x->req->path);
+	if (!dispatch_authorized(x->emu, x->req)) {
+		refuse_unauthorized(x);
+		return;
+	}
+	if (path_split(x->req->path, &x->path, &e)) {
+		exchange_error(x, 400, "InvalidRequestUri", "%s", err_text(&e, -EINVAL));
+		return;
+	}
+	r = find_route(x, as_method(x->req->method), &other_method);
+	if (!r && other_method)
+		exchange_error(x, 405, "HttpMethodNotAllowed",
+			       "The method %s is not supported by this resource.", x->req->method);
+	else if (!r)
+		exchange_error(x, 404, "ResourceNotFound", "There is no resource of this path.");
+	else if (!(r->flags & ROUTE_ARM) || check_api_version(x)) {
+		if (!(r->flags & (ROUTE_WORKSPACE | ROUTE_REGISTRY)) || find_scope(x, r))
+			r->handle(x);
+	}
+	if (buf_error(&x->reply->body))
+		exchange_failure(x, buf_error(&x->reply->body), NULL);
+}
+
+void dispatch(struct emu *emu, const struct emu_request *req, struct emu_reply *reply)
+{
+	struct exchange x = {.emu = emu, .req = req, .reply = reply};
+	int64_t begun = clock_mono();
+
+	if (dispatch_is_blob(req->path)) {
+		blobs_handle(emu, req, reply);
+		return;
+	}
+	answer(&x);
+	reply_headers(reply, req->method, (double)(clock_mono() - begun) / NS_PER_S);
+	scope_release(&x.scope);
+	path_free(&x.path);
+}
+
+static const char *blob_name(const struct emu_request *req)
+{
+	static const char *const names[] = {"GET blob", "HEAD blob", "PUT blob"};
+	const char *comp = emu_param(req, "comp");
+
+	if (comp)
+		return strcmp(comp, "list") == 0 && strcmp(req->method, "GET") == 0 ? "GET blobs"
+										    : "other";
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(names[i], req->method, strlen(req->method)) == 0 &&
+		    names[i][strlen(req->method)] == ' ')
+			return names[i];
+	return "other";
+}
+
+const char *dispatch_name(const struct emu_request *req)
+{
+	struct exchange x = {.req = req};
+	const struct endpoint *r = NULL;
+	bool other_method;
+
+	if (dispatch_is_blob(req->path))
+		return blob_name(req);
+	if (path_split(req->path, &x.path, NULL) == 0)
+		r = find_route(&x, as_method(req->method), &other_method);
+	path_free(&x.path);
+	return r ? r->name : "other";
+}
+
+int exchange_json(struct exchange *x, cJSON **out)
+{
+	struct err e = ERR_INIT;
+	int ret = json_parse(x->req->body ? x->req->body : "", x->req->body_len, out, &e);
+
+	if (ret)
+		exchange_error(x, 400, "InvalidRequestContent", "%s", err_text(&e, ret));
+	return ret;
+}
+
+void exchange_api_version(const struct exchange *x, struct buf *b)
+{
+	const char *v = emu_param(x->req, "api-version");
+
+	if (v)
+		buf_addf(b, "?api-version=%s", v);
+}
+
+int64_t exchange_list_cutoff(const struct exchange *x)
+{
+	return verstore_cutoff(x->emu);
+}

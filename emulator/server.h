@@ -1,0 +1,23 @@
+/*
+ * server - HTTP for the embedded service: libmicrohttpd, a thread for every connection.
+ *
+ * Reads a request (within bounds), lets the fault plan have its way with it, has dispatch answer
+ * it, and sends that. Nothing here knows what the routes mean.
+ */
+#ifndef MLENVFS_EMULATOR_SERVER_H
+#define MLENVFS_EMULATOR_SERVER_H
+
+#include "client/err.h"
+
+struct emu;
+struct server;
+
+struct server *server_new(struct emu *emu, struct err *e);
+
+/* Serves on a listening socket, which is the server's from now on (closed on failure too). */
+int server_listen(struct server *s, int fd, struct err *e);
+
+/* Ends delays and connections, and waits for their threads. NULL is allowed. */
+void server_free(struct server *s);
+
+#endif
