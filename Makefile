@@ -143,10 +143,12 @@ check-man:
 	@echo "  MANDOC"
 	$(Q)mandoc -T lint -W warning docs/mlenvfs.1
 
+# Of leaks it knows nothing: it does not follow __attribute__((cleanup)). LeakSanitizer finds the real ones.
 check-cppcheck:
 	@echo "  CPPCHECK"
 	$(Q)cppcheck --quiet --enable=warning,performance,portability --error-exitcode=1 --inline-suppr \
-		--std=c11 --suppress=missingIncludeSystem -D_GNU_SOURCE -I. -j $(TIDY_JOBS) $(DIRS)
+		--std=c11 --suppress=missingIncludeSystem --suppress=memleak --suppress=resourceLeak \
+		-D_GNU_SOURCE -I. -j $(TIDY_JOBS) $(DIRS)
 
 # One file at a time: clang 14's analyzer takes what it learnt in one file into the next.
 check-tidy:

@@ -253,6 +253,36 @@ int catalog_peek_context(struct catalog *c, struct scope *s, struct version *v,
 	return *out != NULL;
 }
 
+static const struct entry *list_entry(struct catalog *c, const struct buf *key, const char *env)
+{
+	const struct place *p;
+
+	if (!key->len)
+		return c->scopes;
+	p = place_find(c, key);
+	if (!p || !env)
+		return p ? p->envs : NULL;
+	return hashmap_get(p->versions, env, strlen(env));
+}
+
+int64_t catalog_left(struct catalog *c, struct scope *s, const char *env)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(CATALOG_KEY_MAX);
+	const struct entry *entry;
+	struct entry_time t;
+	int64_t left = 0;
+
+	if (s && scope_key(&key, s))
+		return 0;
+	catalog_lock(c);
+	t = catalog_time(c);
+	entry = list_entry(c, &key, env);
+	if (entry)
+		left = entry_left(entry, &t);
+	catalog_unlock(c);
+	return left;
+}
+
 /* ---- changing ---- */
 
 static struct scope_list *list_with(const struct scope_list *old, struct scope *extra)

@@ -116,6 +116,13 @@ int catalog_peek_versions(struct catalog *c, struct scope *s, const char *env,
 int catalog_peek_context(struct catalog *c, struct scope *s, struct version *v,
 			 struct context **out);
 
+/*
+ * How long, in ns, a list stays fresh: what may be told from it may be kept as long elsewhere. The
+ * list of scopes (s NULL), of a scope's environments (env NULL), or of an environment's versions.
+ * 0 when it is old or not known. Does not block.
+ */
+int64_t catalog_left(struct catalog *c, struct scope *s, const char *env);
+
 /* Makes a workspace; it is in catalog_scopes() at once. */
 int catalog_create_workspace(struct catalog *c, const char *name, struct call *call,
 			     struct scope **out, struct err *e);

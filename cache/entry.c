@@ -103,6 +103,13 @@ static bool entry_is_fresh(const struct entry *e, const struct entry_time *t)
 	return e->asked >= entry_floor(e, t) && t->now - e->stamp < t->refresh;
 }
 
+int64_t entry_left(const struct entry *e, const struct entry_time *t)
+{
+	if (!entry_is_fresh(e, t))
+		return 0;
+	return e->type->forever ? INT64_MAX : e->stamp + t->refresh - t->now;
+}
+
 static bool entry_remembers_error(const struct entry *e, const struct entry_time *t)
 {
 	return e->error && e->failed_in >= entry_floor(e, t) && t->now - e->failed_at < t->negative;

@@ -89,6 +89,9 @@ void entry_trash_free(struct entry *trash);
 enum entry_state entry_state(const struct entry *e, const struct entry_time *t);
 enum entry_verdict entry_read(const struct entry *e, const struct entry_time *t);
 
+/* How long, in ns, the snapshot stays fresh; 0 when there is none or it is old. */
+int64_t entry_left(const struct entry *e, const struct entry_time *t);
+
 /* The epoch that an answer has to be from to be fresh here. */
 uint64_t entry_floor(const struct entry *e, const struct entry_time *t);
 

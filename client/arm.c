@@ -37,6 +37,7 @@ static void arm_free(struct source *s)
 	free(a->endpoint);
 	free(a->subscription);
 	free(a->resource_group);
+	free(a->create_group);
 	free(a->workspace);
 	free(a->api_version);
 	free(a->discovery_host);
@@ -101,13 +102,12 @@ static int copy_conf(struct arm *a, const struct arm_conf *conf)
 
 	if (copy(&a->subscription, conf->subscription) ||
 	    copy(&a->resource_group, conf->resource_group) ||
-	    copy(&a->workspace, conf->workspace) ||
+	    copy(&a->workspace, conf->workspace) || copy(&a->create_group, conf->create_group) ||
 	    copy(&a->api_version, conf->api_version ? conf->api_version : ARM_API_VERSION) ||
 	    copy_base(&a->discovery_host, discovery) || copy_registries(a, conf))
 		return -ENOMEM;
 	a->credential = conf->credential;
 	a->list_registries = conf->list_registries;
-	a->can_create_workspaces = conf->can_create_workspaces;
 	return 0;
 }
 

@@ -30,7 +30,7 @@ struct arm_conf {
 	const char *const *registries; /* names to show, found through discovery */
 	size_t n_registries;
 	bool list_registries;       /* the subscription's own registries too, through ARM */
-	bool can_create_workspaces; /* the embedded service */
+	const char *create_group;   /* new workspaces go there; NULL: none can be made */
 	const char *api_version;    /* NULL: ARM_API_VERSION */
 	const char *discovery_host; /* base URL of registry discovery; NULL: the cloud's own, or the
 				       endpoint when that is no cloud's */

@@ -1,7 +1,7 @@
 /*
  * arm_int - what the parts of the Azure source share: arm.c (its life), arm_request.c (one JSON
  * request), arm_list.c (pages), arm_error.c (error bodies), arm_scope.c and arm_registry.c
- * (workspaces and registries), arm_version.c (environments and versions), arm_complete.c (items
+ * (workspaces and registries), arm_versions.c (environments and versions), arm_complete.c (items
  * that lists leave without content), arm_put.c (writing), datastore.c (who may read which
  * container), context.c (build contexts).
  */
@@ -40,7 +40,7 @@ struct arm {
 	char **registries;
 	size_t n_registries;
 	bool list_registries;
-	bool can_create_workspaces;
+	char *create_group;
 	char *api_version;
 	char *discovery_host;
 	struct datastores *datastores;       /* datastore.c */
@@ -131,7 +131,7 @@ int registry_find(struct arm *a, const char *name, struct call *c, struct scope 
 /* The registries that ARM lists for the subscription. */
 int registry_list(struct arm *a, struct call *c, struct records *found, struct err *e);
 
-/* ---- arm_version.c, arm_complete.c ---- */
+/* ---- arm_versions.c, arm_complete.c ---- */
 
 int arm_list_envs(struct source *s, struct scope *scope, struct call *c, struct env_list **out,
 		  struct err *e);

@@ -40,13 +40,14 @@ static int on_workspace(void *arg, const cJSON *item, struct err *e)
 	return rc ? rc : scopes_add(s, scope, e);
 }
 
-static int workspace_url(const struct arm *a, struct buf *url, const char *workspace)
+static int workspace_url(const struct arm *a, struct buf *url, const char *group,
+			 const char *workspace)
 {
 	buf_addf(url, "%s/subscriptions", a->endpoint);
 	arm_add_segment(url, a->subscription);
-	if (a->resource_group) {
+	if (group) {
 		buf_addstr(url, "/resourceGroups");
-		arm_add_segment(url, a->resource_group);
+		arm_add_segment(url, group);
 	}
 	buf_addstr(url, "/" ARM_PROVIDER "/workspaces");
 	arm_add_segment(url, workspace);
@@ -59,7 +60,7 @@ static int list_workspaces(struct scopes *s, struct call *c, struct err *e)
 	struct arm *a = s->arm;
 	struct scope *scope = NULL;
 	cJSON *json = NULL;
-	int rc = workspace_url(a, &url, a->workspace);
+	int rc = workspace_url(a, &url, a->resource_group, a->workspace);
 
 	if (rc)
 		return err_set(e, rc, "the workspaces' URL is too long");
@@ -174,7 +175,7 @@ int arm_create_workspace(struct source *source, const char *name, struct call *c
 	int rc;
 
 	*out = NULL;
-	if (!a->can_create_workspaces || !a->subscription || !a->resource_group)
+	if (!a->create_group || !a->subscription)
 		return err_set(e, -EPERM,
 			       "workspaces can't be made here: make them in Azure, with its portal "
 			       "or `az ml workspace create`");
@@ -182,7 +183,7 @@ int arm_create_workspace(struct source *source, const char *name, struct call *c
 		return err_set(e, -EINVAL,
 			       "a workspace's name has 3 to 33 letters, digits, '-' and '_', and "
 			       "begins with a letter or digit");
-	rc = workspace_url(a, &url, name);
+	rc = workspace_url(a, &url, a->create_group, name);
 	if (rc)
 		return err_set(e, rc, "the workspace's URL is too long");
 	q.url = buf_str(&url);

@@ -22,8 +22,8 @@ enum {
 
 /*
  * Parses len bytes of JSON. -EBADMSG when it is not JSON, is cut off, has bytes behind its end,
- * holds bytes that are not UTF-8 or a NUL character (which C text would be cut at), or is past the
- * bounds. The caller frees *out with cJSON_Delete().
+ * holds bytes that are not UTF-8, or is past the bounds. A NUL character in a text, which no record
+ * can hold, becomes U+FFFD. The caller frees *out with cJSON_Delete().
  */
 int asset_json_parse(const char *text, size_t len, cJSON **out, struct err *e);
 

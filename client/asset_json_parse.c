@@ -4,14 +4,19 @@
  */
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/asset_json.h"
+#include "client/cleanup.h"
 #include "client/utf8.h"
 
 struct scan {
+	const char *text;
 	const char *p;
 	const char *end;
+	char *copy; /* of text, in which NULs are replaced; NULL at first */
+	bool nul;   /* there is one */
 	int depth;
 	int values;
 };
@@ -33,8 +38,11 @@ static const char *scan_string(struct scan *s)
 			return "a control character in a text";
 		if (c != '\\')
 			continue;
-		if (s->end - s->p >= 5 && memcmp(s->p, "u0000", 5) == 0)
-			return "a NUL character in a text";
+		if (s->end - s->p >= 5 && memcmp(s->p, "u0000", 5) == 0) {
+			s->nul = true;
+			if (s->copy)
+				memcpy(s->copy + (s->p - s->text), "ufffd", 5);
+		}
 		if (s->p < s->end)
 			s->p++;
 	}
@@ -65,27 +73,50 @@ static const char *scan_step(struct scan *s)
 	return ++s->values > ASSET_JSON_VALUES_MAX ? "too many values" : NULL;
 }
 
-/* Why the text is not to be parsed; NULL when nothing speaks against it. */
-static const char *scan(const char *text, size_t len)
+static const char *scan_all(struct scan *s)
 {
-	struct scan s = {.p = text, .end = text + len};
 	const char *why = NULL;
 
+	while (s->p < s->end && !why)
+		why = scan_step(s);
+	return why;
+}
+
+/*
+ * Why the text is not to be parsed; NULL when nothing speaks against it. One NUL in one name must
+ * not cost the whole list, and no C string can hold it: *patched gets a copy of the text (to be
+ * freed) with U+FFFD in its place, or NULL when there is none.
+ */
+static const char *scan(const char *text, size_t len, char **patched)
+{
+	struct scan s = {.text = text, .p = text, .end = text + len};
+	const char *why;
+
+	*patched = NULL;
 	if (len > ASSET_JSON_SIZE_MAX)
 		return "too large";
 	if (!utf8_valid(text, len))
 		return "not UTF-8";
-	while (s.p < s.end && !why)
-		why = scan_step(&s);
-	return why;
+	why = scan_all(&s);
+	if (why || !s.nul)
+		return why;
+	*patched = malloc(len);
+	if (!*patched)
+		return "no memory";
+	memcpy(*patched, text, len);
+	s = (struct scan){.text = text, .p = text, .end = text + len, .copy = *patched};
+	return scan_all(&s);
 }
 
 int asset_json_parse(const char *text, size_t len, cJSON **out, struct err *e)
 {
-	const char *why = scan(text, len), *end = NULL;
+	_cleanup_free_ char *patched = NULL;
+	const char *why = scan(text, len, &patched), *end = NULL;
 	cJSON *json;
 
 	*out = NULL;
+	if (patched)
+		text = patched;
 	if (why)
 		return err_set(e, -EBADMSG, "the JSON can't be read: %s", why);
 	json = cJSON_ParseWithLengthOpts(text, len, &end, false);

@@ -94,6 +94,10 @@ const char *utf8_excerpt(char out[UTF8_EXCERPT_SIZE], const char *text, size_t l
 		i += n ? n : 1;
 		count++;
 	}
-	strcpy(out + used, i < len ? "..." : "");
+	if (i < len) {
+		memcpy(out + used, "...", 3);
+		used += 3;
+	}
+	out[used] = '\0';
 	return out;
 }

@@ -65,14 +65,16 @@ __attribute__((format(printf, 4, 5))) static int fail_at(struct loader *l, size_
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return err_set(l->e, -EBADMSG, "line %zu, column %zu: %s", line + 1, column + 1, text);
+	err_set(l->e, -EBADMSG, "line %zu, column %zu: %s", line + 1, column + 1, text);
+	return -EBADMSG;
 }
 
 #define fail(l, mark, ...) fail_at(l, (mark).line, (mark).column, __VA_ARGS__)
 
 int yamltree_no_memory(struct loader *l)
 {
-	return err_set(l->e, -ENOMEM, "out of memory");
+	err_set(l->e, -ENOMEM, "out of memory");
+	return -ENOMEM;
 }
 
 int yamltree_fail_node(struct loader *l, const struct yaml_node *n, const char *what)

@@ -353,7 +353,7 @@ int blob_store_set_metadata(sqlite3 *conn, const struct blob_key *key, const cha
 
 int blob_store_delete(sqlite3 *conn, const struct blob_key *key, struct err *e)
 {
-	struct blob blob;
+	struct blob blob = {0};
 	int rc = blob_store_find(conn, key, &blob, e);
 
 	if (rc)

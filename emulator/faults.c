@@ -13,6 +13,7 @@
 
 #include "client/asset_json.h"
 #include "client/buf.h"
+#include "client/nearest.h"
 #include "client/cleanup.h"
 
 enum {
@@ -24,7 +25,7 @@ enum {
 	STATUS_MIN = 200, /* 1xx are not answers */
 	STATUS_MAX = 599,
 	COUNT_MAX = 1000000000,
-	READ_SIZE = 64 * 1024,
+	READ_SIZE = 4096,
 };
 
 /* The most bytes that truncate, wrong_length and huge may name: 1 TiB, exact in a double. */
@@ -112,38 +113,6 @@ void faults_free(struct faults *f)
 	free(f);
 }
 
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-	size_t m = a < b ? a : b;
-
-	return m < c ? m : c;
-}
-
-/* Edit distance (Levenshtein); anything longer than a member could be counts as far away. */
-static size_t distance(const char *a, const char *b)
-{
-	enum { NAME_SIZE = 32 };
-	size_t row[NAME_SIZE + 1], a_len = strlen(a), b_len = strlen(b), i, j;
-
-	if (a_len > NAME_SIZE || b_len > NAME_SIZE)
-		return SIZE_MAX - 1;
-	for (j = 0; j <= b_len; j++)
-		row[j] = j;
-	for (i = 1; i <= a_len; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (j = 1; j <= b_len; j++) {
-			size_t above = row[j];
-
-			row[j] = smallest(above + 1, row[j - 1] + 1,
-					  diagonal + (a[i - 1] != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[b_len];
-}
-
 static const struct member *member_find(const char *name)
 {
 	size_t i;
@@ -154,19 +123,15 @@ static const struct member *member_find(const char *name)
 	return NULL;
 }
 
+/* The member whose name is closest, however far that is. */
 static const char *member_nearest(const char *name)
 {
-	size_t i, best = SIZE_MAX;
 	const char *nearest = members[0].name;
+	size_t least = SIZE_MAX;
 
-	for (i = 0; i < MEMBERS; i++) {
-		size_t d = distance(name, members[i].name);
-
-		if (d < best) {
-			best = d;
+	for (size_t i = 0; i < MEMBERS; i++)
+		if (nearest_closer(name, members[i].name, &least))
 			nearest = members[i].name;
-		}
-	}
 	return nearest;
 }
 
@@ -320,16 +285,13 @@ int faults_set(struct faults *f, const char *json, size_t len, struct err *e)
 
 static int read_file(const char *path, struct buf *out, struct err *e)
 {
-	_cleanup_free_ char *block = malloc(READ_SIZE);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char block[READ_SIZE];
 	ssize_t n;
 
-	if (!block)
-		return err_set(e, -ENOMEM, "out of memory");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	while ((n = read(fd, block, READ_SIZE)) != 0) {
+	while ((n = read(fd, block, sizeof(block))) != 0) {
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -23,7 +23,8 @@ struct reader {
 
 static int no_memory(struct reader *r)
 {
-	return err_set(r->e, -ENOMEM, "out of memory");
+	err_set(r->e, -ENOMEM, "out of memory");
+	return -ENOMEM;
 }
 
 /* ---- files that the spec names ---- */
@@ -67,13 +68,20 @@ static int read_spec(struct reader *r)
 	_cleanup_close_ int fd = beneath_open(r->dir, r->dir, r->spec_name, O_RDONLY);
 	int rc = fd < 0 ? fd : context_read_file(fd, &text);
 
-	if (rc == -EFBIG)
-		return err_set(r->e, rc, "%s: larger than %d bytes", r->spec_name, SPEC_SIZE_MAX);
-	if (rc)
-		return err_set(r->e, path_problem(rc) ? -EBADMSG : rc, "%s %s", r->spec_name,
-			       path_problem(rc) ? path_problem(rc) : strerror(-rc));
-	rc = spec_parse(buf_str(&text), text.len, &r->d->spec, r->e);
-	return rc ? err_prefix(r->e, rc, "%s: ", r->spec_name) : 0;
+	if (rc == -EFBIG) {
+		err_set(r->e, rc, "%s: larger than %d bytes", r->spec_name, SPEC_SIZE_MAX);
+	} else if (rc) {
+		const char *problem = path_problem(rc);
+
+		err_set(r->e, problem ? -EBADMSG : rc, "%s %s", r->spec_name,
+			problem ? problem : strerror(-rc));
+		rc = problem ? -EBADMSG : rc;
+	} else {
+		rc = spec_parse(buf_str(&text), text.len, &r->d->spec, r->e);
+		if (rc)
+			err_prefix(r->e, rc, "%s: ", r->spec_name);
+	}
+	return rc;
 }
 
 /* ---- names ---- */

@@ -17,7 +17,7 @@
 enum {
 	ASSETDIR_FILES_MAX = 10000,
 	ASSETDIR_DEPTH_MAX = 64,
-	ASSETDIR_ENTRIES_MAX = 100000, /* directory entries looked at, ignored ones too */
+	ASSETDIR_ENTRIES_MAX = 40000, /* directory entries looked at, ignored ones too */
 };
 
 struct assetdir {

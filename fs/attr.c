@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cache/catalog.h"
 #include "client/clock.h"
 #include "fs/notify.h"
 #include "fs/render.h"
@@ -41,6 +42,33 @@ static void set_times(struct stat *st, int64_t modified, int64_t created)
 	st->st_mtim = clock_timespec(modified);
 	st->st_atim = st->st_mtim;
 	st->st_ctim = clock_timespec(created ? created : modified);
+}
+
+/*
+ * Seconds that what a list says of n may be kept: as long as the list itself is fresh, so that
+ * nothing is ever shown that is older than `refresh`.
+ */
+static double list_timeout(struct fsys *fs, struct node *n)
+{
+	int64_t left;
+
+	switch (n->kind) {
+	case NODE_ROOT:
+	case NODE_SCOPE:
+		left = catalog_left(fs->catalog, NULL, NULL);
+		break;
+	case NODE_ARCHIVE:
+	case NODE_ENV:
+		left = catalog_left(fs->catalog, n->scope, NULL);
+		break;
+	case NODE_SPEC:
+		left = catalog_left(fs->catalog, n->scope, n->parent->parent->name);
+		break;
+	default:
+		left = catalog_left(fs->catalog, n->scope, n->parent->name);
+		break;
+	}
+	return (double)left / (double)NS_PER_S;
 }
 
 /*
@@ -95,7 +123,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		set_size(st, size);
 	}
 	if (n->kind == NODE_SPEC)
-		*timeout = fs->refresh_s;
+		*timeout = list_timeout(fs, n);
 	if (n->kind == NODE_BUILD_LOG)
 		*timeout = GROWING_S < fs->refresh_s ? GROWING_S : fs->refresh_s;
 	version_unref(v);
@@ -154,6 +182,29 @@ static void fill_version(struct fsys *fs, struct node *n, struct stat *st)
 	version_unref(v);
 }
 
+static void fill_list_dir(struct fsys *fs, struct node *n, struct stat *st)
+{
+	switch (n->kind) {
+	case NODE_ROOT:
+		st->st_mode = S_IFDIR | 0755;
+		set_times(st, fs->started, fs->started);
+		break;
+	case NODE_ENV:
+		fill_env(fs, n, st);
+		break;
+	case NODE_LATEST:
+		fill_latest(fs, n, st);
+		break;
+	case NODE_VERSION:
+		fill_version(fs, n, st);
+		break;
+	default:
+		st->st_mode = dir_mode(n);
+		set_times(st, n->scope->modified, n->scope->created);
+		break;
+	}
+}
+
 int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 {
 	*st = (struct stat){
@@ -163,37 +214,24 @@ int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 		.st_gid = fs->gid,
 		.st_blksize = PREFERRED_IO,
 	};
-	*timeout = fs->refresh_s;
+	*timeout = FSYS_FOREVER_S;
 	switch (n->kind) {
-	case NODE_ROOT:
-		st->st_mode = S_IFDIR | 0755;
-		set_times(st, fs->started, fs->started);
-		return 0;
-	case NODE_SCOPE:
-	case NODE_ARCHIVE:
-		st->st_mode = dir_mode(n);
-		set_times(st, n->scope->modified, n->scope->created);
-		return 0;
-	case NODE_ENV:
-		fill_env(fs, n, st);
-		return 0;
-	case NODE_LATEST:
-		fill_latest(fs, n, st);
-		return 0;
-	case NODE_VERSION:
-		fill_version(fs, n, st);
-		return 0;
 	case NODE_CONTEXT:
-		*timeout = FSYS_FOREVER_S;
 		fill_context(fs, n, st);
 		return 0;
-	default:
-		*timeout = FSYS_FOREVER_S;
+	case NODE_SPEC:
+	case NODE_CONDA:
+	case NODE_DOCKERFILE:
+	case NODE_BUILD_LOG:
 		return fill_version_file(fs, n, st, timeout);
+	default:
+		*timeout = list_timeout(fs, n);
+		fill_list_dir(fs, n, st);
+		return 0;
 	}
 }
 
-double attr_entry_timeout(const struct fsys *fs, const struct node *n)
+double attr_entry_timeout(struct fsys *fs, struct node *n)
 {
 	switch (n->kind) {
 	case NODE_SPEC:
@@ -203,7 +241,7 @@ double attr_entry_timeout(const struct fsys *fs, const struct node *n)
 	case NODE_CONTEXT:
 		return FSYS_FOREVER_S;
 	default:
-		return fs->refresh_s;
+		return list_timeout(fs, n);
 	}
 }
 

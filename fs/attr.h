@@ -16,7 +16,7 @@
 int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout);
 
 /* How long the kernel may keep the name itself, in seconds. */
-double attr_entry_timeout(const struct fsys *fs, const struct node *n);
+double attr_entry_timeout(struct fsys *fs, struct node *n);
 
 /* Whether what the name stands for is a directory, a file or a symlink: S_IFDIR, ... */
 mode_t attr_type(struct node_table *t, struct node *n);

@@ -1,11 +1,9 @@
 #include "fs/backend.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
@@ -14,6 +12,7 @@
 #include "client/cleanup.h"
 #include "client/credential.h"
 #include "emulator/emu.h"
+#include "fs/paths.h"
 
 static const char AZURE_ENDPOINT[] = "https://management.azure.com";
 static const char EMBEDDED_URL[] = "http://localhost";
@@ -31,47 +30,6 @@ struct backend {
 };
 
 /* ---- files ---- */
-
-/* Makes the directory and those above it, each 0700. */
-static int make_dirs(const char *path)
-{
-	_cleanup_free_ char *copy = strdup(path);
-
-	if (!copy)
-		return -ENOMEM;
-	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		*p = '/';
-	}
-	return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-static const char *home(void)
-{
-	const char *dir = getenv("HOME");
-	const struct passwd *pw;
-
-	if (dir && dir[0] == '/')
-		return dir;
-	pw = getpwuid(geteuid()); /* NOLINT(concurrency-mt-unsafe): before threads are started */
-	return pw && pw->pw_dir ? pw->pw_dir : "/";
-}
-
-static int default_store(char **out)
-{
-	const char *data = getenv("XDG_DATA_HOME");
-	int n;
-
-	if (data && data[0] == '/')
-		n = asprintf(out, "%s/mlenvfs/store.db", data);
-	else
-		n = asprintf(out, "%s/.local/share/mlenvfs/store.db", home());
-	return n < 0 ? -ENOMEM : 0;
-}
 
 static int set_local_dir(struct backend *b, const char *store)
 {
@@ -111,17 +69,13 @@ static int make_socket_dir(struct backend *b, struct err *e)
 
 static int start_embedded(struct backend *b, const struct options *o, struct err *e)
 {
-	_cleanup_free_ char *store = o->store ? strdup(o->store) : NULL;
+	_cleanup_free_ char *store = o->store ? strdup(o->store) : paths_store();
 	struct emu_conf conf = {0};
-	int rc = 0;
+	int rc = store ? set_local_dir(b, store) : -ENOMEM;
 
-	if (!store)
-		rc = o->store ? -ENOMEM : default_store(&store);
-	if (!rc)
-		rc = set_local_dir(b, store);
 	if (rc)
 		return rc;
-	rc = make_dirs(b->local_dir);
+	rc = paths_make_parents(store);
 	if (rc)
 		return err_set(e, rc, "the directory %s for the embedded service can't be made: %s",
 			       b->local_dir, strerror(-rc));
@@ -197,7 +151,7 @@ static int open_source(struct backend *b, const struct options *o, const struct 
 		.workspace = uri->workspace,
 		.api_version = o->api_version,
 		.max_connections = o->max_requests,
-		.can_create_workspaces = uri->embedded,
+		.create_group = uri->embedded ? EMU_RESOURCE_GROUP : NULL,
 		.list_registries = uri->embedded,
 	};
 

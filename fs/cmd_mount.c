@@ -193,9 +193,15 @@ static int run_background(const struct options *o)
 static int clear_dead(char *path)
 {
 	struct err e = ERR_INIT;
-	struct stat st;
+	char *status = NULL;
+	int rc;
 
-	if (stat(path, &st) == 0 || errno != ENOTCONN || !cmd_is_mounted(path))
+	if (!cmd_is_mounted(path))
+		return 0;
+	/* The kernel may still have the attributes of its top; this it has to ask for. */
+	rc = cmd_read_status(path, &status, NULL);
+	free(status);
+	if (rc != -ENOTCONN && rc != -ECONNABORTED)
 		return 0;
 	if (cmd_unmount(path, true, &e)) {
 		cmd_complain("a dead mount is in the way: %s", e.msg);

@@ -1,5 +1,6 @@
 /* cmd_serve - mlenvfs serve: the embedded service for other programs. */
 #include "fs/cmd.h"
+#include "fs/paths.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -237,36 +238,17 @@ static int read_token(struct serve *s)
 	return CMD_FAILED;
 }
 
-/* Makes the directories that lead to path, each 0700. */
-static int make_parents(char *path)
-{
-	for (char *p = path + 1; *p; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST)
-			return -errno;
-		*p = '/';
-	}
-	return 0;
-}
-
 /* The store that a mount without settings uses as well. */
 static int default_store(struct serve *s)
 {
-	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-	int n, ret;
+	int ret;
 
-	if (data && data[0] == '/')
-		n = asprintf(&s->store, "%s/mlenvfs/store.db", data);
-	else
-		n = asprintf(&s->store, "%s/.local/share/mlenvfs/store.db", home ? home : "");
-	if (n < 0) {
-		s->store = NULL;
+	s->store = paths_store();
+	if (!s->store) {
 		cmd_complain("no memory");
 		return CMD_FAILED;
 	}
-	ret = make_parents(s->store);
+	ret = paths_make_parents(s->store);
 	if (ret) {
 		cmd_complain("%s: %s", s->store, strerror(-ret));
 		return CMD_FAILED;

@@ -102,6 +102,7 @@ int context_read_file(int fd, struct buf *out)
 static int add_file(struct walk *w, int fd, const struct stat *st)
 {
 	char *path = strdup(w->path);
+	struct upload_file *file;
 
 	if (w->n == ASSETDIR_FILES_MAX) {
 		close(fd);
@@ -123,7 +124,10 @@ static int add_file(struct walk *w, int fd, const struct stat *st)
 		free(path);
 		return err_set(w->e, -ENOMEM, "out of memory");
 	}
-	w->files[w->n++] = (struct upload_file){path, fd, (uint64_t)st->st_size};
+	file = &w->files[w->n++];
+	file->path = path;
+	file->fd = fd;
+	file->size = (uint64_t)st->st_size;
 	return 0;
 }
 
@@ -254,7 +258,7 @@ static int read_rules(struct walk *w, const char *name, bool *found)
 	int rc;
 
 	*found = fd != -ENOENT;
-	strcpy(w->path, name);
+	memcpy(w->path, name, strlen(name) + 1);
 	if (fd < 0)
 		return *found ? open_failed(w, fd) : 0;
 	rc = context_read_file(fd, &text);

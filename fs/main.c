@@ -1,7 +1,9 @@
 /* main - which command was meant. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
+#include "client/nearest.h"
 #include "fs/cmd.h"
 #include "fs/options.h"
 
@@ -53,7 +55,7 @@ static int unknown(const char *name)
 
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		names[i] = commands[i].name;
-	near = options_nearest(name, names);
+	near = nearest_word(name, names);
 	if (near)
 		cmd_complain("'%s' is not a command: did you mean '%s'?", name, near);
 	else
@@ -86,10 +88,22 @@ static int is_mount_helper(const char *argv0)
 	return strcmp(base, "mount.mlenvfs") == 0 || strcmp(base, "mount.fuse.mlenvfs") == 0;
 }
 
+/* A build context and many connections may need more descriptors than shells give by default. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 
+	raise_descriptor_limit();
 	if (argc && is_mount_helper(argv[0]))
 		return cmd_mount(argc, argv);
 	if (argc < 2) {

@@ -26,6 +26,7 @@ enum {
 	MAX_THREADS = 64, /* each may wait for the service while others answer from memory */
 	MAX_IDLE_THREADS = 8,
 	NEGATIVE_MS = 2000, /* how long an error is remembered */
+	INTERACTIVE_SPARE = 2, /* workers that readahead leaves alone */
 };
 
 /* Everything one mount holds, in the order in which it is taken down (last first). */
@@ -134,7 +135,7 @@ static int open_catalog(struct mount *m, struct err *e)
 		.refresh = (int64_t)(o->refresh * (double)NS_PER_S),
 		.negative = NEGATIVE_MS * NS_PER_MS,
 		.request_deadline = (int64_t)(o->timeout * (double)NS_PER_S),
-		.max_in_flight = o->max_requests,
+		.max_in_flight = o->max_requests + INTERACTIVE_SPARE,
 		.readahead_max = o->readahead,
 		.content_max = o->cache_memory,
 		.changed = notify_changed,

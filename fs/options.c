@@ -9,8 +9,9 @@
 
 #include "client/buf.h"
 #include "client/cleanup.h"
+#include "client/nearest.h"
 
-enum { OPTION_TEXT_MAX = 65536, DISTANCE_WORD_MAX = 64, NEAR_ENOUGH = 3 };
+enum { OPTION_TEXT_MAX = 65536 };
 
 enum kind { FLAG, TEXT, SECONDS, COUNT, SIZE, ID, LEVEL, REGISTRY, KERNEL, IGNORED };
 
@@ -98,53 +99,7 @@ void options_clear(struct options *o)
 	*o = (struct options){0};
 }
 
-/* ---- nearest word ---- */
-
-static size_t least(size_t a, size_t b, size_t c)
-{
-	size_t m = a < b ? a : b;
-
-	return m < c ? m : c;
-}
-
-/* How many letters must be added, dropped or changed to make a of b. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[DISTANCE_WORD_MAX + 1], la = strlen(a), lb = strlen(b);
-
-	if (la > DISTANCE_WORD_MAX || lb > DISTANCE_WORD_MAX)
-		return DISTANCE_WORD_MAX;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= la; i++) {
-		size_t corner = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= lb; j++) {
-			size_t above = row[j];
-
-			row[j] = least(above + 1, row[j - 1] + 1, corner + (a[i - 1] != b[j - 1]));
-			corner = above;
-		}
-	}
-	return row[lb];
-}
-
-const char *options_nearest(const char *word, const char *const *words)
-{
-	const char *best = NULL;
-	size_t least_so_far = NEAR_ENOUGH + 1;
-
-	for (; *words; words++) {
-		size_t d = distance(word, *words);
-
-		if (d < least_so_far && d < strlen(*words)) {
-			least_so_far = d;
-			best = *words;
-		}
-	}
-	return best;
-}
+/* ---- values ---- */
 
 static int unknown(const char *name, struct err *e)
 {
@@ -153,13 +108,11 @@ static int unknown(const char *name, struct err *e)
 
 	for (size_t i = 0; i < N_OPTIONS; i++)
 		names[i] = table[i].name;
-	near = options_nearest(name, names);
+	near = nearest_word(name, names);
 	if (near)
 		return err_set(e, -EINVAL, "unknown option '%s': did you mean '%s'?", name, near);
 	return err_set(e, -EINVAL, "unknown option '%s': see 'mlenvfs help mount'", name);
 }
-
-/* ---- values ---- */
 
 static int set_text(char **at, const char *value)
 {

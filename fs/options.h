@@ -72,8 +72,4 @@ struct source_uri {
 int source_uri_parse(const char *text, struct source_uri *out, struct err *e);
 void source_uri_clear(struct source_uri *u);
 
-/* The word of a list that a mistyped one was probably meant to be, or NULL. The list ends in NULL.
- */
-const char *options_nearest(const char *word, const char *const *words);
-
 #endif

@@ -11,7 +11,7 @@
 #include "client/conda.h"
 #include "client/utf8.h"
 #include "client/yamltree.h"
-#include "fs/nearest.h"
+#include "client/nearest.h"
 #include "fs/spec_int.h"
 
 enum { WARNINGS_MAX = 64 * 1024, PORT_MAX = 65535 };
@@ -40,12 +40,14 @@ __attribute__((format(printf, 3, 4))) static int fail(struct parser *p, const st
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return err_set(p->e, -EBADMSG, "line %d, column %d: %s", at->line, at->column, text);
+	err_set(p->e, -EBADMSG, "line %d, column %d: %s", at->line, at->column, text);
+	return -EBADMSG;
 }
 
 static int no_memory(struct parser *p)
 {
-	return err_set(p->e, -ENOMEM, "out of memory");
+	err_set(p->e, -ENOMEM, "out of memory");
+	return -ENOMEM;
 }
 
 __attribute__((format(printf, 3, 4))) static int warn(struct parser *p, const struct yaml_node *at,
@@ -446,10 +448,11 @@ static int parse_route(struct parser *p, const char *key, const struct yaml_node
 	for (size_t i = 0; !rc && i < value->count; i++)
 		if (strcmp(value->keys[i]->text, "port") && strcmp(value->keys[i]->text, "path"))
 			rc = unknown_key(p, known, COUNT(known), "", 0, value->keys[i]);
-	if (!rc && (!port || !path))
-		rc = fail(p, value, "%s needs port and path", key);
-	if (!rc)
-		rc = parse_port(p, key, port, &out->port);
+	if (rc)
+		return rc;
+	if (!port || !path)
+		return fail(p, value, "%s needs port and path", key);
+	rc = parse_port(p, key, port, &out->port);
 	if (!rc)
 		rc = parse_text(p, key, path, ASSET_PATH_MAX, &text);
 	if (!rc && !text)

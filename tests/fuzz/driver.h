@@ -122,7 +122,7 @@ static void fuzz_seeds(void)
 {
 	static struct fuzz_input in;
 	const char *runs_text = getenv("FUZZ_RUNS"), *seed_text = getenv("FUZZ_SEED");
-	long runs = runs_text ? atol(runs_text) : FUZZ_RUNS_DEFAULT;
+	long runs = runs_text ? strtol(runs_text, NULL, 10) : FUZZ_RUNS_DEFAULT;
 	uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : (uint64_t)time(NULL);
 	uint64_t state = seed;
 

@@ -166,7 +166,7 @@ def test_a_killed_process_is_cleaned_up_by_the_next_mount(binary):
 
 def errno_or_zero(path):
     try:
-        os.stat(path)
+        os.listdir(path)
     except OSError as error:
         return error.errno
     return 0
@@ -174,7 +174,7 @@ def errno_or_zero(path):
 
 def test_a_wrong_token_is_told_before_anything_is_mounted(service, make_mount):
     with pytest.raises(MountError) as caught:
-        make_mount(service=service, env={"AZURE_ACCESS_TOKEN": "wrong-token-7c1e"}, options={"timeout": 5})
+        make_mount(env={"AZURE_ACCESS_TOKEN": "wrong-token-7c1e"}, options={"arm_endpoint": service.url, "timeout": 5})
     assert "401" in str(caught.value)
     assert "wrong-token-7c1e" not in str(caught.value)
 
@@ -191,6 +191,7 @@ def test_the_token_is_in_no_log_and_no_environment(service, make_mount):
     service.put_version("e", "1", {"build": {"contextUri": uri}})
     wait_until((mount.local / "e/1/context/Dockerfile").exists, 40, "the version")
     assert (mount.local / "e/1/context/Dockerfile").read_bytes() == b"FROM scratch\n"
+    key = account_key(service)
     service.set_faults({"path": "*", "status": 403})
     os.setxattr(mount.path, "user.mlenvfs.refresh", b"1")
     readable(mount.local)
@@ -199,7 +200,7 @@ def test_the_token_is_in_no_log_and_no_environment(service, make_mount):
         with open(f"/proc/{mount.pid}/{part}", "rb") as file:
             said += file.read().decode(errors="replace")
     assert service.token not in said
-    assert account_key(service) not in said
+    assert key not in said
     assert "sig=" not in said.replace("sig=*", "")
 
 

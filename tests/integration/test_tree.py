@@ -177,13 +177,17 @@ def test_hostile_environment_names(fresh):
     for name in HOSTILE:
         service.raw(name, "1", {**IMAGE, "description": name})
     service.raw("x" * 300, "1", IMAGE)
+    service.raw("nul\0name", "1", IMAGE)
     names = set(os.listdir(mount.local)) - {".archived"}
     assert set(HOSTILE.values()) <= names
-    cut = names - set(HOSTILE.values())
+    assert "nul\ufffdname" in names
+    assert errno_of(os.listdir, mount.local / "nul\ufffdname") == errno.ENOENT
+    cut = names - set(HOSTILE.values()) - {"nul\ufffdname"}
     assert len(cut) == 1 and "%~" in cut.pop()
     for name, shown in HOSTILE.items():
         assert os.getxattr(mount.local / shown / "1", "user.description").decode() == name
-    subprocess.run(["find", mount.path, "-ls"], check=True, stdout=subprocess.DEVNULL)
+    found = subprocess.run(["find", mount.path, "-ls"], check=False, capture_output=True, text=True)
+    assert all("ufffd" in line or "nul" in line for line in found.stderr.splitlines())
 
 
 def test_hostile_version_names(fresh):

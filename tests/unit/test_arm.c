@@ -158,7 +158,7 @@ static void test_create_workspace(void **state)
 {
 	struct arm_fixture *f = *state;
 	struct arm_conf conf = {
-		.subscription = "s1", .resource_group = "g1", .can_create_workspaces = true};
+		.subscription = "s1", .resource_group = "g1", .create_group = "g1"};
 	struct scope *s = NULL;
 	char *body;
 	const struct source_ops *ops = f->source->ops;

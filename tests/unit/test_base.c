@@ -19,7 +19,7 @@
 #include "client/log.h"
 #include "client/redact.h"
 #include "client/utf8.h"
-#include "fs/nearest.h"
+#include "client/nearest.h"
 
 /* ---- buf ---- */
 

@@ -1,4 +1,4 @@
-#include "fs/nearest.h"
+#include "client/nearest.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -54,4 +54,15 @@ bool nearest_closer(const char *word, const char *known, size_t *least)
 		return false;
 	*least = d;
 	return true;
+}
+
+const char *nearest_word(const char *word, const char *const *list)
+{
+	size_t least = nearest_limit(word);
+	const char *best = NULL;
+
+	for (; *list; list++)
+		if (nearest_closer(word, *list, &least))
+			best = *list;
+	return best;
 }

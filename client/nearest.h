@@ -1,8 +1,8 @@
 /*
  * nearest - which known word a mistyped one is closest to.
  */
-#ifndef MLENVFS_FS_NEAREST_H
-#define MLENVFS_FS_NEAREST_H
+#ifndef MLENVFS_CLIENT_NEAREST_H
+#define MLENVFS_CLIENT_NEAREST_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,5 +16,9 @@ size_t nearest_limit(const char *word);
  * longer than 31 bytes are never close.
  */
 bool nearest_closer(const char *word, const char *known, size_t *least);
+
+/* The word of a list (which ends in NULL) that was probably meant, or NULL. Borrowed from the list.
+ */
+const char *nearest_word(const char *word, const char *const *list);
 
 #endif

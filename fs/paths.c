@@ -1,0 +1,52 @@
+#include "fs/paths.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/cleanup.h"
+
+static const char *home(void)
+{
+	const char *dir = getenv("HOME");
+	const struct passwd *pw;
+
+	if (dir && dir[0] == '/')
+		return dir;
+	pw = getpwuid(geteuid()); /* NOLINT(concurrency-mt-unsafe): before threads are started */
+	return pw && pw->pw_dir ? pw->pw_dir : "/";
+}
+
+char *paths_store(void)
+{
+	const char *data = getenv("XDG_DATA_HOME");
+	char *path;
+	int n;
+
+	if (data && data[0] == '/')
+		n = asprintf(&path, "%s/mlenvfs/store.db", data);
+	else
+		n = asprintf(&path, "%s/.local/share/mlenvfs/store.db", home());
+	return n < 0 ? NULL : path;
+}
+
+int paths_make_parents(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return 0;
+}

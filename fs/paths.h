@@ -1,0 +1,16 @@
+/*
+ * paths - where files of the user lie (the XDG base directories).
+ */
+#ifndef MLENVFS_FS_PATHS_H
+#define MLENVFS_FS_PATHS_H
+
+/*
+ * $XDG_DATA_HOME/mlenvfs/store.db, else below ~/.local/share: the embedded service's store. To be
+ * freed; NULL when memory ran out. Call before threads are started.
+ */
+char *paths_store(void);
+
+/* Makes the directories that lead to the file path, each 0700. 0 or a negative errno. */
+int paths_make_parents(const char *path);
+
+#endif
