@@ -4,6 +4,7 @@
  * item is asked for by itself, and a curated one then looked up in its registry. Content never
  * changes, so what was found is kept, and what was not is not asked for again for a while.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,6 +237,7 @@ static int find_content(struct arm *a, struct scope *scope, const struct version
 /* The time of creation tells a version from one that was deleted and made again. */
 static int completion_key(const struct scope *s, const struct version *v, struct buf *key)
 {
+	assert(v);
 	return buf_addf(key, "%d\n%s\n%s\n%s\n%s\n%s\n%lld", s->kind, s->subscription,
 			s->resource_group, s->name, v->env, v->version, (long long)v->created);
 }

@@ -3,6 +3,7 @@
  * (azureml-rest.md section 11 B); the answer is kept for an hour. Those of the subscription can
  * also be listed through ARM.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,7 @@ static void known_put(struct registries *r, struct scope *scope)
 	struct scope *old = NULL;
 	size_t i;
 
+	assert(scope);
 	pthread_mutex_lock(&r->lock);
 	for (i = 0; i < r->n; i++)
 		if (strcmp(r->items[i].scope->name, scope->name) == 0)

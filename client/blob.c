@@ -216,7 +216,7 @@ static int add_headers(struct http_headers *h, const struct blob_request *q)
 }
 
 static int perform(struct http *h, const struct blob_place *p, const struct blob_access *a,
-		   const struct blob_request *q, const char *path, struct http_request *r,
+		   const struct blob_request *q, const char *path, const struct http_request *r,
 		   struct call *c, struct http_response *out, struct err *e)
 {
 	struct key_auth key = {.base.apply = key_apply,
@@ -226,11 +226,13 @@ static int perform(struct http *h, const struct blob_place *p, const struct blob
 			       .key = a->secret};
 	struct bearer_auth bearer = bearer_auth(a->credential, SCOPE_STORAGE);
 
+	struct http_request signed_request = *r;
+
 	if (a->kind == BLOB_SHARED_KEY)
-		r->auth = &key.base;
+		signed_request.auth = &key.base;
 	else if (a->kind == BLOB_BEARER)
-		r->auth = &bearer.base;
-	return http_perform(h, r, c, out, e);
+		signed_request.auth = &bearer.base;
+	return http_perform(h, &signed_request, c, out, e);
 }
 
 int blob_perform(struct http *h, const struct blob_place *p, const struct blob_access *a,

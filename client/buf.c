@@ -1,5 +1,6 @@
 #include "client/buf.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ int buf_add(struct buf *b, const void *data, size_t len)
 
 	if (rc)
 		return rc;
+	assert(b->data);
 	if (len)
 		memcpy(b->data + b->len, data, len);
 	b->len += len;

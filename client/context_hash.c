@@ -128,7 +128,7 @@ int context_hash(const struct upload_file *files, size_t n, char out[CONTEXT_HAS
 		 struct err *e)
 {
 	const struct upload_file **sorted = calloc(n + 1, sizeof(struct upload_file *));
-	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned char digest[EVP_MAX_MD_SIZE] = {0};
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	int rc;
 

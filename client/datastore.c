@@ -1,5 +1,6 @@
 #include "client/datastore.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,6 +288,7 @@ static int list_of(struct arm *a, struct scope *scope, int64_t max_age, struct c
 
 static const struct store *find_store(const struct store_list *l, const struct blob_place *place)
 {
+	assert(l);
 	for (size_t i = 0; i < l->n; i++)
 		if (blob_same_container(&l->items[i].place, place))
 			return &l->items[i];
@@ -430,6 +432,7 @@ int datastore_upload_place(struct arm *a, struct scope *scope, struct call *c,
 
 	if (rc)
 		return rc;
+	assert(l);
 	for (size_t i = 0; i < l->n; i++) {
 		if (strcmp(l->items[i].name, "workspaceblobstore") == 0) {
 			chosen = &l->items[i];

@@ -227,12 +227,12 @@ static bool worth_another(struct attempts *a, int rc)
 /* Half of the doubling step and up to as much again: clients that failed together spread. */
 static int64_t backoff(const struct attempts *a)
 {
-	int64_t step = a->http->backoff << (a->out->attempts - 1);
-	uint32_t r = 0;
+	int64_t half = a->http->backoff << (a->out->attempts - 1) >> 1;
+	uint16_t r = 0;
 
 	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != (ssize_t)sizeof(r))
-		r = UINT32_MAX / 2;
-	return step / 2 + (int64_t)((double)(step / 2) * ((double)r / UINT32_MAX));
+		r = UINT16_MAX / 2;
+	return half + half * r / UINT16_MAX;
 }
 
 static int64_t wait_before_next(const struct attempts *a, int rc)

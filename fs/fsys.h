@@ -22,7 +22,7 @@ struct fsys {
 	uid_t uid; /* who owns what is shown */
 	gid_t gid;
 	bool anonymous;        /* show anonymous environments */
-	double refresh_s;       /* seconds that lists are fresh */
+	double refresh_s;      /* seconds that lists are fresh */
 	int64_t timeout;       /* ns that one file operation may take */
 	int64_t started;       /* clock_wall() at the mount; the root's time */
 	const char *local_dir; /* a directory on the disk whose free space statfs shows */

@@ -25,7 +25,7 @@
 enum {
 	MAX_THREADS = 64, /* each may wait for the service while others answer from memory */
 	MAX_IDLE_THREADS = 8,
-	NEGATIVE_MS = 2000, /* how long an error is remembered */
+	NEGATIVE_MS = 2000,    /* how long an error is remembered */
 	INTERACTIVE_SPARE = 2, /* workers that readahead leaves alone */
 };
 

@@ -144,16 +144,14 @@ static void unlink_locked(struct node_table *t, struct node *n)
  */
 static struct node *collect_locked(struct node_table *t, struct node *n)
 {
-	struct node *dead = NULL;
+	struct node *dead = NULL, *parent;
 
-	while (n && n != &t->root && !n->lookups && !n->holds) {
-		struct node *parent = n->parent;
-
+	for (; n != &t->root && !n->lookups && !n->holds; n = parent) {
+		parent = n->parent;
 		unlink_locked(t, n);
 		n->next = dead;
 		dead = n;
 		parent->holds--;
-		n = parent;
 	}
 	return dead;
 }

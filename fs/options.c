@@ -258,7 +258,7 @@ static int parse_one(struct options *o, char *text, struct err *e)
 				       text, opt->arg);
 		if (!opt->arg && value)
 			return err_set(e, -EINVAL, "option '%s' takes no value", text);
-		rc = set(o, opt, value);
+		rc = set(o, opt, value ? value : "");
 		if (rc)
 			return err_set(e, rc, "option '%s=%s' is not valid: %s expected", text,
 				       value ? value : "", opt->arg ? opt->arg : "nothing");

@@ -157,8 +157,7 @@ static void test_own_registries(void **state)
 static void test_create_workspace(void **state)
 {
 	struct arm_fixture *f = *state;
-	struct arm_conf conf = {
-		.subscription = "s1", .resource_group = "g1", .create_group = "g1"};
+	struct arm_conf conf = {.subscription = "s1", .resource_group = "g1", .create_group = "g1"};
 	struct scope *s = NULL;
 	char *body;
 	const struct source_ops *ops = f->source->ops;

@@ -821,7 +821,7 @@ static void test_shown_path(void **state)
 	assert_string_equal(out, "");
 	memset(url, 'a', sizeof(url));
 	memcpy(url, "https://h/", 10);
-	strcpy(url + 1000, "?sig=secret");
+	memcpy(url + 1000, "?sig=secret", sizeof("?sig=secret"));
 	http_shown_path(url, out);
 	assert_int_equal(strlen(out), HTTP_SHOWN_PATH - 2);
 	assert_null(strstr(out, "secret"));
