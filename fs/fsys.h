@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 struct catalog;
+struct handles;
 struct node_table;
 struct notify;
 
@@ -18,6 +19,7 @@ struct notify;
 struct fsys {
 	struct catalog *catalog;
 	struct node_table *nodes;
+	struct handles *handles;
 	struct notify *notify;
 	uid_t uid; /* who owns what is shown */
 	gid_t gid;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "client/nearest.h"
 #include "fs/cmd.h"
@@ -88,6 +89,11 @@ static int is_mount_helper(const char *argv0)
 	return strcmp(base, "mount.mlenvfs") == 0 || strcmp(base, "mount.fuse.mlenvfs") == 0;
 }
 
+static int is_source(const char *word)
+{
+	return strncmp(word, "azureml://", 10) == 0 || strcmp(word, "embedded") == 0;
+}
+
 /* A build context and many connections may need more descriptors than shells give by default. */
 static void raise_descriptor_limit(void)
 {
@@ -104,6 +110,7 @@ int main(int argc, char **argv)
 	const struct command *c;
 
 	raise_descriptor_limit();
+	opterr = 0; /* our own words say what is wrong */
 	if (argc && is_mount_helper(argv[0]))
 		return cmd_mount(argc, argv);
 	if (argc < 2) {
@@ -117,6 +124,9 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
 	    strcmp(argv[1], "-h") == 0)
 		return help(argc - 1, argv + 1);
+	/* mount(8) runs us through mount.fuse3 so: mlenvfs SOURCE MOUNTPOINT -o OPTIONS */
+	if (argc > 2 && is_source(argv[1]))
+		return cmd_mount(argc, argv);
 	c = find(argv[1]);
 	return c ? c->run(argc - 1, argv + 1) : unknown(argv[1]);
 }

@@ -18,6 +18,7 @@
 #include "client/log.h"
 #include "fs/backend.h"
 #include "fs/fsys.h"
+#include "fs/handle.h"
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
@@ -34,6 +35,7 @@ struct mount {
 	const struct options *o;
 	struct backend *backend;
 	struct node_table *nodes;
+	struct handles *handles;
 	struct notify *notify;
 	struct catalog *catalog;
 	struct fsys fsys;
@@ -153,6 +155,7 @@ static void fill_fsys(struct mount *m)
 	m->fsys = (struct fsys){
 		.catalog = m->catalog,
 		.nodes = m->nodes,
+		.handles = m->handles,
 		.notify = m->notify,
 		.uid = o->uid,
 		.gid = o->gid,
@@ -188,7 +191,8 @@ static int open_layers(struct mount *m, struct err *e)
 	if (rc)
 		return rc;
 	m->nodes = node_table_new();
-	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
+	m->handles = handles_new();
+	m->notify = m->nodes && m->handles ? notify_new(m->nodes) : NULL;
 	if (!m->notify)
 		return -ENOMEM;
 	rc = open_catalog(m, e);
@@ -265,6 +269,7 @@ static void take_down(struct mount *m)
 		fuse_session_destroy(m->se);
 	catalog_free(m->catalog);
 	notify_free(m->notify);
+	handles_free(m->handles);
 	node_table_free(m->nodes);
 	backend_close(m->backend);
 	for (size_t i = 0; i < 2; i++)

@@ -8,20 +8,12 @@
 #include "cache/catalog.h"
 #include "client/cleanup.h"
 #include "fs/attr.h"
+#include "fs/handle.h"
 #include "fs/name.h"
 #include "fs/tree.h"
 
 /* Seconds that the kernel may remember that a name is not there; for ever where that is certain. */
 #define NEGATIVE_S 1.0
-
-struct dir_handle {
-	struct listing *listing;
-};
-
-static struct dir_handle *dir_of(const struct fuse_file_info *fi)
-{
-	return (struct dir_handle *)(uintptr_t)fi->fh;
-}
 
 /* ---- lookup ---- */
 
@@ -99,14 +91,14 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fsys *fs = ops_fsys(req);
 	struct node *dir = ops_node(req, ino);
-	struct dir_handle *h;
+	struct handle *h;
 	struct err e = ERR_INIT;
 	struct ops_wait w;
 	int rc;
 
 	if (!dir)
 		return;
-	h = calloc(1, sizeof(*h));
+	h = handle_new(fs->handles);
 	if (!h) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -115,7 +107,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	rc = tree_list(fs, dir, &w.call, &h->listing, &e);
 	ops_wait_end(&w);
 	if (rc) {
-		free(h);
+		handle_free(fs->handles, h);
 		ops_reply_error(req, "opendir", dir, NULL, rc, &e);
 		return;
 	}
@@ -123,19 +115,14 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->cache_readdir = 1;
 	/* The kernel's own copy of the listing holds for as long as the snapshot is the same. */
 	fi->keep_cache = node_swap_listed(fs->nodes, dir, h->listing->identity);
-	if (fuse_reply_open(req, fi) == -ENOENT) {
-		listing_free(h->listing);
-		free(h);
-	}
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		handle_free(fs->handles, h);
 }
 
 void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct dir_handle *h = dir_of(fi);
-
 	(void)ino;
-	listing_free(h->listing);
-	free(h);
+	handle_free(ops_fsys(req)->handles, handle_of(fi->fh));
 	fuse_reply_err(req, 0);
 }
 
@@ -242,7 +229,7 @@ static void readdir_any(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	f.data = data;
-	fill_all(&f, dir_of(fi)->listing, off);
+	fill_all(&f, handle_of(fi->fh)->listing, off);
 	fuse_reply_buf(req, data, f.used);
 }
 

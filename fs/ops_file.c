@@ -11,20 +11,10 @@
 #include "client/buf.h"
 #include "client/cleanup.h"
 #include "fs/attr.h"
+#include "fs/handle.h"
 #include "fs/name.h"
 #include "fs/render.h"
 #include "fs/tree.h"
-
-/* An open file: a rendered text, or a file of a build context that is read as needed. */
-struct open_file {
-	char *text; /* NULL for a context file */
-	size_t size;
-};
-
-static struct open_file *file_of(const struct fuse_file_info *fi)
-{
-	return (struct open_file *)(uintptr_t)fi->fh;
-}
 
 void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -96,7 +86,7 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, buf_str(&target));
 }
 
-static int open_text(struct fsys *fs, struct node *n, struct open_file *h)
+static int open_text(struct fsys *fs, struct node *n, struct handle *h)
 {
 	struct buf text = BUF_INIT(RENDER_MAX);
 	struct version *v = node_get_version(fs->nodes, n->parent);
@@ -111,7 +101,7 @@ static int open_text(struct fsys *fs, struct node *n, struct open_file *h)
 	return rc;
 }
 
-static int file_open(struct fsys *fs, struct node *n, struct call *c, struct open_file *h,
+static int file_open(struct fsys *fs, struct node *n, struct call *c, struct handle *h,
 		     struct err *e)
 {
 	int rc;
@@ -128,7 +118,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fsys *fs = ops_fsys(req);
 	struct node *n = ops_node(req, ino);
-	struct open_file *h;
+	struct handle *h;
 	struct err e = ERR_INIT;
 	struct ops_wait w;
 	int rc;
@@ -139,7 +129,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, EROFS);
 		return;
 	}
-	h = calloc(1, sizeof(*h));
+	h = handle_new(fs->handles);
 	if (!h) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -148,17 +138,15 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	rc = file_open(fs, n, &w.call, h, &e);
 	ops_wait_end(&w);
 	if (rc) {
-		free(h);
+		handle_free(fs->handles, h);
 		ops_reply_error(req, "open", n, NULL, rc, &e);
 		return;
 	}
 	fi->fh = (uintptr_t)h;
 	/* What is cached of a file whose time and size did not move is right; a log grows. */
 	fi->keep_cache = n->kind != NODE_BUILD_LOG;
-	if (fuse_reply_open(req, fi) == -ENOENT) {
-		free(h->text);
-		free(h);
-	}
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		handle_free(fs->handles, h);
 }
 
 static void read_context(fuse_req_t req, struct node *n, size_t size, uint64_t off)
@@ -185,7 +173,7 @@ static void read_context(fuse_req_t req, struct node *n, size_t size, uint64_t o
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct node *n = ops_node(req, ino);
-	const struct open_file *h = file_of(fi);
+	const struct handle *h = handle_of(fi->fh);
 	size_t left;
 
 	if (!n)
@@ -200,10 +188,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct open_file *h = file_of(fi);
-
 	(void)ino;
-	free(h->text);
-	free(h);
+	handle_free(ops_fsys(req)->handles, handle_of(fi->fh));
 	fuse_reply_err(req, 0);
 }

@@ -205,7 +205,7 @@ static int add_registry(struct options *o, const char *name)
 
 static int set(struct options *o, const struct option *opt, const char *value)
 {
-	char *at = (char *)o + opt->at;
+	void *at = (char *)o + opt->at;
 	uint64_t number = 0;
 	int rc = 0;
 
@@ -214,9 +214,9 @@ static int set(struct options *o, const struct option *opt, const char *value)
 		*(bool *)at = true;
 		break;
 	case TEXT:
-		return set_text((char **)at, value);
+		return set_text(at, value);
 	case SECONDS:
-		return parse_seconds(value, (double *)at);
+		return parse_seconds(value, at);
 	case COUNT:
 		rc = parse_number(value, 1024, &number);
 		*(unsigned *)at = rc ? *(unsigned *)at : (unsigned)number;
@@ -226,7 +226,7 @@ static int set(struct options *o, const struct option *opt, const char *value)
 		*(uid_t *)at = rc ? *(uid_t *)at : (uid_t)number;
 		break;
 	case SIZE:
-		return parse_size(value, (uint64_t *)at);
+		return parse_size(value, at);
 	case LEVEL:
 		return parse_level(value, (enum log_level *)at);
 	case REGISTRY:
