@@ -120,6 +120,12 @@ asan-test:
 tsan-test:
 	@$(MAKE) --no-print-directory SAN=thread WERROR= test
 
+# Mutated inputs for the parsers, 20,000 each; FUZZ_SEED and FUZZ_RUNS repeat or extend a run.
+fuzz:
+	@$(MAKE) --no-print-directory SAN=address WERROR= fuzz-run
+fuzz-run: fuzz-bins
+	$(Q)for program in $(FUZZ_BINS); do echo "  FUZZ  $$program"; $$program || exit 1; done
+
 check: check-format check-includes check-banned check-scripts check-man check-cppcheck check-tidy
 	@echo "check: all of it passed"
 
@@ -170,5 +176,5 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: run stop test asan-test tsan-test install uninstall clean
+.PHONY: run stop test asan-test tsan-test fuzz fuzz-run install uninstall clean
 .PHONY: check check-format check-includes check-banned check-scripts check-man check-cppcheck check-tidy

@@ -9,8 +9,10 @@
 #include "cache/catalog_int.h"
 #include "cache/fetch.h"
 #include "cache/lists.h"
+#include "cache/written.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/turns.h"
 
 /* ---- the lock and the time ---- */
 
@@ -78,6 +80,8 @@ static void catalog_release(struct catalog *c)
 	if (c->scopes)
 		entry_drop(c->scopes, &trash);
 	entry_trash_free(trash);
+	written_free(c->written);
+	turns_free(c->turns);
 	free(c);
 }
 
@@ -87,7 +91,9 @@ static bool catalog_fill(struct catalog *c)
 	c->places = hashmap_new();
 	c->contexts = lru_new(CATALOG_CONTEXT_BYTES, CATALOG_CONTEXTS);
 	c->blocks = lru_new(c->conf.content_max, SIZE_MAX);
-	return c->scopes && c->places && c->contexts && c->blocks;
+	c->written = written_new();
+	return c->scopes && c->places && c->contexts && c->blocks && c->written &&
+	       !turns_new(&c->turns);
 }
 
 struct catalog *catalog_new(const struct catalog_conf *conf, struct err *e)

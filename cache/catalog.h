@@ -41,7 +41,8 @@ enum catalog_event {
 
 /*
  * Called on a worker thread, without locks, after the new snapshot is in place and those who waited
- * for it have it; before is the one it replaced. Not called for what was not known before, for a
+ * for it have it; for a change that is made here, on the thread that makes it, before it returns.
+ * before is the one it replaced. Not called for what was not known before, for a
  * list that says the same as before, nor for catalog_create_workspace(). A list that is gone is
  * told as an empty one; versions of an environment that left its list are not told.
  * For CATALOG_ENVS before/after are struct env_list, for CATALOG_VERSIONS struct version_list,
@@ -126,6 +127,27 @@ int64_t catalog_left(struct catalog *c, struct scope *s, const char *env);
 /* Makes a workspace; it is in catalog_scopes() at once. */
 int catalog_create_workspace(struct catalog *c, const char *name, struct call *call,
 			     struct scope **out, struct err *e);
+
+/*
+ * Changes, made by the source (client/source.h has the arguments and errors) on the caller's
+ * thread. They are in catalog_versions() and catalog_envs() at once, and stay there although the
+ * service's lists may show the state before for WRITTEN_KEPT (written.h). After a failure that
+ * leaves open what was done, or shows that more is known elsewhere, the lists are asked for again.
+ *
+ * Changes of one version, or of one environment itself, are made one after the other. What is known
+ * to be curated is -EROFS without a request. *out is a reference for the caller.
+ */
+int catalog_put_version(struct catalog *c, struct scope *s, const struct version *v,
+			struct call *call, struct version **out, struct err *e);
+int catalog_update_version(struct catalog *c, struct scope *s, const char *env, const char *version,
+			   const struct version_change *change, struct call *call,
+			   struct version **out, struct err *e);
+int catalog_update_env(struct catalog *c, struct scope *s, const char *env, bool archived,
+		       struct call *call, struct env **out, struct err *e);
+int catalog_delete_version(struct catalog *c, struct scope *s, const char *env, const char *version,
+			   struct call *call, struct err *e);
+int catalog_delete_env(struct catalog *c, struct scope *s, const char *env, struct call *call,
+		       struct err *e);
 
 /* Counts every list as old from now on: the next reader fetches it. */
 void catalog_expire(struct catalog *c);

@@ -1,5 +1,6 @@
 /*
- * catalog_int - what the parts of the catalog (catalog.c, fetch.c, lists.c, blocks.c) share.
+ * catalog_int - what the parts of the catalog (catalog.c, fetch.c, lists.c, blocks.c,
+ * change.c) share.
  *
  * Lock order: struct call -> the flights' lock, catalog -> the flights' lock. Nothing else nests;
  * the catalog's lock and a call's are never held together. The source, the changed callback and
@@ -20,6 +21,9 @@
 #include "cache/lru.h"
 #include "cache/readahead.h"
 #include "client/buf.h"
+
+struct turns;
+struct written;
 
 enum {
 	CATALOG_KEY_MAX = 64 * 1024,              /* bytes in a key made of names */
@@ -43,6 +47,7 @@ struct place {
 struct catalog {
 	struct catalog_conf conf;
 	struct flights *flights;
+	struct turns *turns; /* one change at a time for one name */
 	pthread_mutex_t lock;
 	/* protected by lock */
 	bool stopped;
@@ -53,6 +58,7 @@ struct catalog {
 	struct hashmap *places; /* identity of a scope -> struct place */
 	struct lru *contexts;   /* scope, URI -> struct context */
 	struct lru *blocks;     /* file, index -> struct block */
+	struct written *written;
 	struct catalog_stats stats;
 };
 

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/change.h"
+#include "cache/written.h"
+
 /* The entry_type functions of a record or list: the compiler wants their exact types. */
 #define TYPE_FUNCTIONS(name)                  \
 	static void *name##_any_ref(void *p)  \
@@ -140,6 +143,7 @@ static int scopes_ask(struct catalog *c, const struct want *w, struct call *call
 }
 
 struct clear_gone {
+	struct written *written;
 	uint64_t seen;
 	struct entry **trash;
 };
@@ -148,11 +152,12 @@ static bool clear_if_gone(void *arg, const char *key, size_t len, void *value)
 {
 	struct clear_gone *g = arg;
 	struct place *p = value;
+	const struct buf scope = {.data = (char *)(uintptr_t)key, .len = len};
 
-	(void)key;
-	(void)len;
-	if (p->seen != g->seen)
-		place_clear(p, g->trash);
+	if (p->seen == g->seen)
+		return true;
+	place_clear(p, g->trash);
+	written_forget(g->written, &scope, NULL);
 	return true;
 }
 
@@ -160,7 +165,7 @@ static bool clear_if_gone(void *arg, const char *key, size_t len, void *value)
 static void scopes_stored(struct catalog *c, const struct want *w, struct entry *entry,
 			  void *snapshot, struct entry **trash)
 {
-	struct clear_gone g = {++c->renewals, trash};
+	struct clear_gone g = {c->written, ++c->renewals, trash};
 	const struct scope_list *list = snapshot;
 
 	(void)w;
@@ -205,9 +210,12 @@ static int envs_find(struct catalog *c, const struct want *w, struct entry **out
 static int envs_ask(struct catalog *c, const struct want *w, struct call *call, void **out,
 		    struct err *e)
 {
+	uint64_t asked = change_begin(c);
 	struct env_list *list = NULL;
 	int rc = c->conf.source->ops->list_envs(c->conf.source, w->scope, call, &list, e);
 
+	if (!rc)
+		rc = change_merge_envs(c, w, asked, &list, e);
 	*out = list;
 	return rc;
 }
@@ -298,10 +306,12 @@ static int versions_find(struct catalog *c, const struct want *w, struct entry *
 static int versions_ask(struct catalog *c, const struct want *w, struct call *call, void **out,
 			struct err *e)
 {
+	uint64_t asked = change_begin(c);
 	struct version_list *list = NULL;
 	int rc = c->conf.source->ops->list_versions(c->conf.source, w->scope, w->env, call, &list,
 						    e);
 
+	rc = change_merge_versions(c, w, asked, rc, &list, e);
 	*out = list;
 	return rc;
 }

@@ -5,7 +5,11 @@
 #include <string.h>
 
 #include "client/arm_int.h"
+#include "client/clock.h"
 #include "client/datastore.h"
+#include "client/turns.h"
+
+enum { BACKOFF_MS = 250 };
 
 /* Where each cloud's registry discovery is; any region's would do, the SDK asks these. */
 static const struct {
@@ -30,6 +34,7 @@ static void arm_free(struct source *s)
 	datastores_free(a->datastores);
 	completions_free(a->completions);
 	registries_free(a->known_registries);
+	turns_free(a->turns);
 	url_clear(&a->origin);
 	for (size_t i = 0; i < a->n_registries; i++)
 		free(a->registries[i]);
@@ -54,6 +59,10 @@ static const struct source_ops arm_ops = {
 	.create_workspace = arm_create_workspace,
 	.upload_context = arm_upload_context,
 	.put_version = arm_put_version,
+	.update_version = arm_update_version,
+	.update_env = arm_update_env,
+	.delete_version = arm_delete_version,
+	.delete_env = arm_delete_env,
 	.stop = arm_stop,
 	.free = arm_free,
 };
@@ -108,6 +117,7 @@ static int copy_conf(struct arm *a, const struct arm_conf *conf)
 		return -ENOMEM;
 	a->credential = conf->credential;
 	a->list_registries = conf->list_registries;
+	a->backoff = conf->backoff ? conf->backoff : BACKOFF_MS * NS_PER_MS;
 	return 0;
 }
 
@@ -170,7 +180,8 @@ int arm_source_new(const struct arm_conf *conf, struct source **out, struct err 
 	a->source.ops = &arm_ops;
 	rc = set_endpoint(a, conf, e);
 	if (!rc && (copy_conf(a, conf) || datastores_new(&a->datastores) ||
-		    completions_new(&a->completions) || registries_new(&a->known_registries)))
+		    completions_new(&a->completions) || registries_new(&a->known_registries) ||
+		    turns_new(&a->turns)))
 		rc = err_set(e, -ENOMEM, "no memory");
 	if (!rc)
 		rc = start_http(a, conf, e);

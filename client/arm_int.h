@@ -2,8 +2,9 @@
  * arm_int - what the parts of the Azure source share: arm.c (its life), arm_request.c (one JSON
  * request), arm_list.c (pages), arm_error.c (error bodies), arm_scope.c and arm_registry.c
  * (workspaces and registries), arm_versions.c (environments and versions), arm_complete.c (items
- * that lists leave without content), arm_put.c (writing), datastore.c (who may read which
- * container), context.c (build contexts).
+ * that lists leave without content), arm_put.c (registering), arm_change.c (changing and deleting),
+ * arm_edit.c (a change of a resource's JSON), arm_operation.c (operations that take a while),
+ * datastore.c (who may read which container), context.c (build contexts).
  */
 #ifndef MLENVFS_CLIENT_ARM_INT_H
 #define MLENVFS_CLIENT_ARM_INT_H
@@ -27,6 +28,7 @@ enum {
 struct datastores;
 struct completions;
 struct registries;
+struct turns;
 
 struct arm {
 	struct source source;
@@ -46,6 +48,8 @@ struct arm {
 	struct datastores *datastores;       /* datastore.c */
 	struct completions *completions;     /* arm_complete.c */
 	struct registries *known_registries; /* arm_registry.c */
+	struct turns *turns;                 /* one write at a time for one URL */
+	int64_t backoff;                     /* ns before a change is tried again */
 };
 
 static inline struct arm *arm_of(struct source *s)
@@ -75,7 +79,8 @@ struct arm_call {
 	const char *method;
 	const char *url;
 	const char *body; /* JSON, or NULL */
-	bool repeatable;  /* see struct http_request */
+	bool repeatable;  /* these two: see struct http_request */
+	bool once;
 };
 int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct http_response *out,
 		struct err *e);
@@ -163,6 +168,60 @@ int arm_complete(struct arm *a, struct scope *scope, struct version **v, bool as
 
 int arm_put_version(struct source *s, struct scope *scope, const struct version *v, struct call *c,
 		    struct version **out, struct err *e);
+
+/* ---- arm_operation.c ---- */
+
+/* What the service does in its own time, and how to see for ourselves whether it is done. */
+struct arm_work {
+	const char *verb;       /* "register" */
+	const char *participle; /* "registered" */
+	const char *env;
+	const char *version; /* NULL: the environment itself */
+	int (*look)(struct arm *a, struct scope *scope, const struct arm_work *w, struct call *c,
+		    bool *done, struct err *e);
+};
+
+/* True when an answer says that the work is not done yet. */
+bool arm_is_accepted(const struct http_response *r);
+
+/*
+ * Waits until what that answer began is done. The operation is asked where the answer says, when
+ * that is a place our token may go to; else w->look() looks. -EIO with the service's words when it
+ * failed, -ETIMEDOUT when it is not done in time.
+ */
+int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
+		  const struct http_response *accepted, struct call *c, struct err *e);
+
+/* ---- arm_edit.c ---- */
+
+/*
+ * Applies the change to a resource (an environment, too, which has these members in common with a
+ * version). *differs says whether it says something else now. first: the tags' conditions count.
+ * -EEXIST, -ENODATA, -EINVAL, -EFBIG, -EBADMSG, -ENOMEM.
+ */
+int arm_edit(cJSON *resource, const struct version_change *change, bool first, bool *differs,
+	     struct err *e);
+
+/* True when both resources say the same in what arm_edit() can change. */
+bool arm_edit_agrees(const cJSON *a, const cJSON *b);
+
+/*
+ * The body of a PUT: {"properties": ...} taken out of the resource, without the members that only
+ * the service sets. NULL when memory ran out. Free with free().
+ */
+char *arm_edit_body(const cJSON *resource);
+
+/* ---- arm_change.c ---- */
+
+int arm_update_version(struct source *s, struct scope *scope, const char *env, const char *version,
+		       const struct version_change *change, struct call *c, struct version **out,
+		       struct err *e);
+int arm_update_env(struct source *s, struct scope *scope, const char *env, bool archived,
+		   struct call *c, struct env **out, struct err *e);
+int arm_delete_version(struct source *s, struct scope *scope, const char *env, const char *version,
+		       struct call *c, struct err *e);
+int arm_delete_env(struct source *s, struct scope *scope, const char *env, struct call *c,
+		   struct err *e);
 
 /* ---- context.c ---- */
 

@@ -60,6 +60,7 @@ int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct 
 		.body_len = q->body ? strlen(q->body) : 0,
 		.max_body = HTTP_JSON_MAX,
 		.repeatable = q->repeatable,
+		.once = q->once,
 	};
 	_cleanup_url_ struct url u = {0};
 	int rc = url_parse(q->url, &u, e);

@@ -82,6 +82,7 @@ struct http_request {
 	size_t body_len;
 	size_t max_body; /* bytes of an answer < 400; 0: none is expected */
 	bool repeatable; /* a POST that only reads; GET, HEAD, PUT and DELETE always are */
+	bool once;       /* what it says may be out of date later: only a 401 is tried again */
 	bool identity;   /* ask for the bytes as they are, not compressed */
 };
 

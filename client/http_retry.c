@@ -211,7 +211,7 @@ static int attempt(struct attempts *a)
 /* Whether the attempt that ended with rc deserves another. */
 static bool worth_another(struct attempts *a, int rc)
 {
-	if (a->out->attempts >= HTTP_ATTEMPTS_MAX)
+	if (a->out->attempts >= HTTP_ATTEMPTS_MAX || (a->r->once && a->out->status != 401))
 		return false;
 	if (rc)
 		return a->again == HTTP_RETRY_ALWAYS ||

@@ -8,18 +8,28 @@
  * call was cancelled (call.h); none holds a lock meanwhile. All may be called from any thread, any
  * number at once. They return 0 or a negative errno and describe it in e (which may be NULL):
  *
- *   -ENOENT        there is no such thing           -EACCES        not signed in, or not allowed
- *   -EBADMSG       the answer can't be understood   -EFBIG         the answer is larger than
- * allowed -ETIMEDOUT     no (complete) answer in time     -EHOSTUNREACH  the service can't be
- * reached -EBUSY         throttled until the deadline     -EIO           the service failed -EEXIST
- * a create of what exists          -EINVAL        the service refuses the request -EROFS         it
- * can't be changed here         -ECANCELED     the caller cancelled -ENOMEM
+ *   -ENOENT       there is no such thing
+ *   -EACCES       not signed in, or not allowed
+ *   -EBADMSG      the answer can't be understood
+ *   -EFBIG        what is asked or answered is larger than allowed
+ *   -ETIMEDOUT    no (complete) answer in time
+ *   -EHOSTUNREACH the service can't be reached
+ *   -EBUSY        throttled until the deadline
+ *   -EIO          the service failed
+ *   -EEXIST       a create of what exists
+ *   -ENODATA      a change of a tag that is not there
+ *   -EINVAL       the service refuses the request
+ *   -EROFS        it can't be changed here
+ *   -EPERM        it can't be done here at all
+ *   -ECANCELED    the caller cancelled
+ *   -ENOMEM
  *
  * Whatever is returned through an out pointer is a reference that the caller owns.
  */
 #ifndef MLENVFS_CLIENT_SOURCE_H
 #define MLENVFS_CLIENT_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +46,33 @@ struct upload_file {
 	int fd;
 	uint64_t size;
 };
+
+/* One tag to be set or removed. */
+enum tag_flags {
+	TAG_CREATE = 1,  /* -EEXIST when it is there */
+	TAG_REPLACE = 2, /* -ENODATA when it is not */
+};
+struct tag_change {
+	const char *key;   /* not empty, UTF-8 */
+	const char *value; /* UTF-8; NULL: remove the tag, -ENODATA when it is not there */
+	unsigned int flags;
+};
+
+/* What update_version() is to change; what is not named stays as it is. */
+struct version_change {
+	const struct tag_change *tags; /* one after the other */
+	size_t n_tags;
+	bool replace_tags; /* the whole set becomes exactly these; their values are not NULL and
+			      their flags don't count */
+	bool set_description;
+	const char *description; /* NULL or "": none */
+	int archived;            /* -1: leave, 0: restore, 1: archive */
+};
+
+#define VERSION_CHANGE_INIT    \
+	{                      \
+		.archived = -1 \
+	}
 
 struct source_ops {
 	/* The workspaces and registries that this source shows. */
@@ -94,6 +131,34 @@ struct source_ops {
 	 */
 	int (*put_version)(struct source *s, struct scope *scope, const struct version *v,
 			   struct call *c, struct version **out, struct err *e);
+
+	/*
+	 * Changes tags, description or the archived state of a version: reads it from the service,
+	 * applies the change to what it says, and sends all of it back, members that we don't know
+	 * included. *out is the version as the service says it is then. Nothing is sent when
+	 * nothing would differ. Changes of one version through one source happen one after the
+	 * other; somebody else's change of the same version between our reading and our sending is
+	 * lost (docs/client.md says how long that is).
+	 * -EEXIST and -ENODATA as the tags say. -EROFS for curated versions, registries, and where
+	 * the service says that the version can't be changed.
+	 */
+	int (*update_version)(struct source *s, struct scope *scope, const char *env,
+			      const char *version, const struct version_change *change,
+			      struct call *c, struct version **out, struct err *e);
+
+	/* Archives or restores an environment, in the same way. */
+	int (*update_env)(struct source *s, struct scope *scope, const char *env, bool archived,
+			  struct call *c, struct env **out, struct err *e);
+
+	/*
+	 * Deletes a version, or an environment with all its versions, for good. That it was gone
+	 * already is a success where the service says so, else -ENOENT. -EPERM when the service
+	 * does not delete it: it can still be archived. -EROFS as above, but registries do delete.
+	 */
+	int (*delete_version)(struct source *s, struct scope *scope, const char *env,
+			      const char *version, struct call *c, struct err *e);
+	int (*delete_env)(struct source *s, struct scope *scope, const char *env, struct call *c,
+			  struct err *e);
 
 	/* Ends every request under way with -ECANCELED, and all that follow. */
 	void (*stop)(struct source *s);

@@ -5,6 +5,7 @@
 
 #include "cache/catalog.h"
 #include "client/clock.h"
+#include "fs/name.h"
 #include "fs/notify.h"
 #include "fs/render.h"
 #include "fs/tree.h"
@@ -153,11 +154,13 @@ static void fill_context(struct fsys *fs, struct node *n, struct stat *st)
 static void fill_latest(struct fsys *fs, struct node *n, struct stat *st)
 {
 	struct version *v = node_get_version(fs->nodes, n);
+	char target[NAME_SIZE];
 
 	st->st_mode = S_IFLNK | 0777;
 	if (v) {
 		set_times(st, v->created, v->created);
-		set_size(st, (int64_t)strlen(v->version));
+		name_encode(NAME_VERSION, v->version, strlen(v->version), target);
+		set_size(st, (int64_t)strlen(target));
 		st->st_blocks = 0;
 	}
 	version_unref(v);

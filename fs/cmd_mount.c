@@ -275,14 +275,17 @@ static int parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"foreground", no_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
+	/* mount(8) means something else by -f: everything but the mounting. */
+	bool by_mount = strcmp(argv[0], "mount") != 0, fake = false;
 	struct err e = ERR_INIT;
 	int c;
 
 	optind = 1;
-	while ((c = getopt_long(argc, argv, "+:fo:hnsvrwt:", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+:fo:hnsvrwt:N:", longs, NULL)) != -1) {
 		switch (c) {
 		case 'f':
-			o->foreground = true;
+			fake = by_mount;
+			o->foreground = !by_mount;
 			break;
 		case 'o':
 			if (options_parse(o, optarg, &e))
@@ -299,11 +302,12 @@ static int parse(struct options *o, int argc, char **argv)
 			return cmd_usage("mount", "-%c needs a value", optopt);
 		case '?':
 			return cmd_usage("mount", "unknown option '%s'", argv[optind - 1]);
-		default: /* -n -s -v -w -t: what mount(8) passes on */
+		default: /* -n -s -v -w -t -N: what mount(8) passes on */
 			break;
 		}
 	}
-	return take_positionals(o, argc - optind, argv + optind);
+	c = take_positionals(o, argc - optind, argv + optind);
+	return c || !fake ? c : -1;
 }
 
 /* mount(8) calls its helpers with SOURCE MOUNTPOINT first and the options behind. */

@@ -12,6 +12,7 @@ struct catalog;
 struct handles;
 struct node_table;
 struct notify;
+struct whiteouts;
 
 /* How long the kernel may keep what cannot change. */
 #define FSYS_FOREVER_S 86400.0
@@ -21,7 +22,11 @@ struct fsys {
 	struct node_table *nodes;
 	struct handles *handles;
 	struct notify *notify;
-	uid_t uid; /* who owns what is shown */
+	struct whiteouts *whiteouts; /* names removed here: group is the version's directory, or the
+					environment's for `latest` and versions */
+	struct whiteouts *emptied;   /* environments emptied in .archived: group is .archived */
+	bool delete_permanent;       /* the first rm deletes; else it archives */
+	uid_t uid;                   /* who owns what is shown */
 	gid_t gid;
 	bool anonymous;        /* show anonymous environments */
 	double refresh_s;      /* seconds that lists are fresh */

@@ -22,6 +22,7 @@
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/whiteout.h"
 
 enum {
 	MAX_THREADS = 64, /* each may wait for the service while others answer from memory */
@@ -36,10 +37,14 @@ struct mount {
 	struct backend *backend;
 	struct node_table *nodes;
 	struct handles *handles;
+	struct whiteouts *whiteouts;
+	struct whiteouts *emptied;
 	struct notify *notify;
 	struct catalog *catalog;
 	struct fsys fsys;
 	struct fuse_session *se;
+	sigset_t signals; /* the mask that this process was started with */
+	atomic_bool stopping;
 	bool mounted;
 	pthread_t watcher;
 	bool watching;
@@ -72,7 +77,9 @@ static void on_signal(int sig)
 		tell_watcher(m, WAKE_EXPIRE);
 		return;
 	}
-	fuse_session_exit(m->se);
+	atomic_store(&m->stopping, true);
+	if (m->se)
+		fuse_session_exit(m->se);
 	tell_watcher(m, WAKE_STOP);
 }
 
@@ -99,7 +106,7 @@ static void *watch(void *arg)
 {
 	struct mount *m = arg;
 	struct pollfd fds[2] = {{.fd = m->wake[0], .events = POLLIN},
-				{.fd = fuse_session_fd(m->se)}};
+				{.fd = m->se ? fuse_session_fd(m->se) : -1}};
 	char what = 0;
 
 	while (what != WAKE_QUIT && what != WAKE_STOP) {
@@ -115,7 +122,8 @@ static void *watch(void *arg)
 			notify_expire(m->notify);
 		}
 	}
-	catalog_stop(m->catalog);
+	if (what != WAKE_QUIT)
+		catalog_stop(m->catalog);
 	return NULL;
 }
 
@@ -125,6 +133,15 @@ static int start_watcher(struct mount *m)
 
 	m->watching = rc == 0;
 	return -rc;
+}
+
+static void end_watcher(struct mount *m)
+{
+	if (!m->watching)
+		return;
+	tell_watcher(m, WAKE_QUIT);
+	pthread_join(m->watcher, NULL);
+	m->watching = false;
 }
 
 /* ---- putting it together ---- */
@@ -157,6 +174,9 @@ static void fill_fsys(struct mount *m)
 		.nodes = m->nodes,
 		.handles = m->handles,
 		.notify = m->notify,
+		.whiteouts = m->whiteouts,
+		.emptied = m->emptied,
+		.delete_permanent = o->delete_permanent,
 		.uid = o->uid,
 		.gid = o->gid,
 		.anonymous = o->anonymous,
@@ -168,17 +188,30 @@ static void fill_fsys(struct mount *m)
 	};
 }
 
-/* Asks once before anything is mounted: a wrong token or address is told now, not at the first ls.
+/*
+ * Asks once before anything is mounted: a wrong token or address is told now, not at the first ls.
+ * Signals end it (the watcher stops the catalog), as they will the mount.
  */
 static int first_contact(struct mount *m, struct err *e)
 {
 	struct scope_list *scopes;
 	struct call call;
-	int rc;
+	sigset_t blocked;
+	int rc = start_watcher(m);
 
+	if (rc)
+		return rc;
 	call_init(&call, clock_mono() + m->fsys.timeout, CALL_INTERACTIVE);
+	pthread_sigmask(SIG_SETMASK, &m->signals, &blocked);
 	rc = catalog_scopes(m->catalog, &call, &scopes, e);
+	pthread_sigmask(SIG_SETMASK, &blocked, NULL);
 	call_destroy(&call);
+	end_watcher(m);
+	if (atomic_load(&m->stopping)) {
+		if (!rc)
+			scope_list_unref(scopes);
+		return err_set(e, -ECANCELED, "interrupted before the service answered");
+	}
 	if (!rc)
 		scope_list_unref(scopes);
 	return rc;
@@ -192,8 +225,10 @@ static int open_layers(struct mount *m, struct err *e)
 		return rc;
 	m->nodes = node_table_new();
 	m->handles = handles_new();
-	m->notify = m->nodes && m->handles ? notify_new(m->nodes) : NULL;
-	if (!m->notify)
+	m->whiteouts = whiteouts_new(NULL);
+	m->emptied = whiteouts_new(NULL);
+	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
+	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify)
 		return -ENOMEM;
 	rc = open_catalog(m, e);
 	if (rc)
@@ -256,10 +291,9 @@ static int run_loop(struct mount *m)
 
 static void take_down(struct mount *m)
 {
-	if (m->watching) {
-		tell_watcher(m, WAKE_QUIT);
-		pthread_join(m->watcher, NULL);
-	}
+	end_watcher(m);
+	if (m->catalog)
+		catalog_stop(m->catalog);
 	atomic_store(&signalled, NULL);
 	if (m->notify)
 		notify_stop(m->notify);
@@ -270,6 +304,8 @@ static void take_down(struct mount *m)
 	catalog_free(m->catalog);
 	notify_free(m->notify);
 	handles_free(m->handles);
+	whiteouts_free(m->whiteouts);
+	whiteouts_free(m->emptied);
 	node_table_free(m->nodes);
 	backend_close(m->backend);
 	for (size_t i = 0; i < 2; i++)
@@ -279,24 +315,24 @@ static void take_down(struct mount *m)
 
 static int serve(struct mount *m, mount_ready_fn *ready, void *ready_arg, struct err *e)
 {
-	sigset_t all, old;
+	sigset_t all;
 	int rc;
 
 	if (pipe2(m->wake, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	/* All threads made here inherit the mask: signals are for this one, whose wait they end. */
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = open_layers(m, e);
+	pthread_sigmask(SIG_SETMASK, &all, &m->signals);
+	rc = handle_signals(m);
+	if (!rc)
+		rc = open_layers(m, e);
 	if (!rc)
 		rc = open_session(m, e);
-	if (!rc)
-		rc = handle_signals(m);
 	if (!rc)
 		rc = notify_start(m->notify, m->se);
 	if (!rc)
 		rc = start_watcher(m);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_sigmask(SIG_SETMASK, &m->signals, NULL);
 	if (!rc)
 		rc = ready(ready_arg);
 	if (rc)

@@ -216,6 +216,13 @@ static struct node *node_make(struct node *parent, uint64_t ino, const struct no
 	return n;
 }
 
+static bool same_context(const struct ctxtree *a, const struct ctxtree *b)
+{
+	const char *ua = ctxtree_context(a)->uri, *ub = ctxtree_context(b)->uri;
+
+	return ua && ub && strcmp(ua, ub) == 0;
+}
+
 static bool node_is(const struct node *n, const struct node *parent, const struct node_fields *f)
 {
 	if (n->parent != parent || n->kind != f->kind ||
@@ -223,9 +230,23 @@ static bool node_is(const struct node *n, const struct node *parent, const struc
 		return false;
 	/* A context's own entries are told apart by their place in it. */
 	return f->kind != NODE_CONTEXT || (n->ctx == f->ctx && n->ctx_index == f->ctx_index) ||
-	       (n->ctx && f->ctx &&
+	       (n->ctx && f->ctx && same_context(n->ctx, f->ctx) &&
 		strcmp(ctxtree_get(n->ctx, n->ctx_index)->name,
 		       ctxtree_get(f->ctx, f->ctx_index)->name) == 0);
+}
+
+/*
+ * Gives n another record; *v becomes the one it had. The sizes go too: they know their record by
+ * its address only, which a later one may get.
+ */
+static void swap_version_locked(struct node *n, struct version **v)
+{
+	struct version *old = n->version;
+
+	n->version = *v;
+	*v = old;
+	if (n->version != old)
+		n->sizes.of = NULL;
 }
 
 static void grow_locked(struct node_table *t)
@@ -280,12 +301,8 @@ struct node *node_intern(struct node_table *t, struct node *parent, const struct
 			n->env = fresh->env;
 			fresh->env = e;
 		}
-		if (f->version) {
-			struct version *v = n->version;
-
-			n->version = fresh->version;
-			fresh->version = v;
-		}
+		if (f->version)
+			swap_version_locked(n, &fresh->version);
 	} else {
 		n = fresh;
 		fresh = NULL;
@@ -332,13 +349,12 @@ struct ctxtree *node_get_tree(struct node_table *t, struct node *n)
 
 void node_set_version(struct node_table *t, struct node *n, struct version *v)
 {
-	struct version *fresh = version_ref(v), *old;
+	struct version *other = version_ref(v);
 
 	pthread_mutex_lock(&t->lock);
-	old = n->version;
-	n->version = fresh;
+	swap_version_locked(n, &other);
 	pthread_mutex_unlock(&t->lock);
-	version_unref(old);
+	version_unref(other);
 }
 
 void node_set_env(struct node_table *t, struct node *n, struct env *e)
@@ -391,6 +407,14 @@ bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed)
 	return same;
 }
 
+void node_unlist(struct node_table *t, struct node *n, uint64_t listed)
+{
+	pthread_mutex_lock(&t->lock);
+	if (n->listed != listed)
+		n->listed = 0;
+	pthread_mutex_unlock(&t->lock);
+}
+
 uint64_t node_count(struct node_table *t)
 {
 	uint64_t count;
@@ -401,12 +425,22 @@ uint64_t node_count(struct node_table *t)
 	return count;
 }
 
-static bool is_list_dir(const struct node *n)
+static bool is_of_list(const struct node *n)
 {
-	return n->kind == NODE_SCOPE || n->kind == NODE_ARCHIVE || n->kind == NODE_ENV;
+	switch (n->kind) {
+	case NODE_SCOPE:
+	case NODE_ARCHIVE:
+	case NODE_ENV:
+	case NODE_LATEST:
+	case NODE_VERSION:
+	case NODE_SPEC:
+		return true;
+	default:
+		return false;
+	}
 }
 
-ssize_t node_list_dirs(struct node_table *t, uint64_t **out)
+ssize_t node_list_mutable(struct node_table *t, uint64_t **out)
 {
 	ssize_t count = 0;
 
@@ -416,7 +450,7 @@ ssize_t node_list_dirs(struct node_table *t, uint64_t **out)
 		(*out)[count++] = ROOT_INO;
 		for (uint64_t i = 0; i < t->n_buckets; i++)
 			for (const struct node *n = t->buckets[i]; n; n = n->next)
-				if (is_list_dir(n))
+				if (is_of_list(n))
 					(*out)[count++] = n->ino;
 	}
 	pthread_mutex_unlock(&t->lock);

@@ -119,12 +119,18 @@ void node_set_sizes(struct node_table *t, struct node *n, const struct node_size
 /* Sets the listing's identity; true when it was this one already (0: never). */
 bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed);
 
+/*
+ * The kernel may have cached what a listing other than the node's current one says: the next
+ * node_swap_listed() is not to trust it.
+ */
+void node_unlist(struct node_table *t, struct node *n, uint64_t listed);
+
 uint64_t node_count(struct node_table *t);
 
 /*
- * The numbers of all directories whose content comes from lists (the root, scopes, environments);
- * *out is to be freed. Returns how many, or -ENOMEM.
+ * The numbers of all nodes whose content or attributes come from lists (the root, scopes,
+ * environments, versions, latest, spec.yml); *out is to be freed. Returns how many, or -ENOMEM.
  */
-ssize_t node_list_dirs(struct node_table *t, uint64_t **out);
+ssize_t node_list_mutable(struct node_table *t, uint64_t **out);
 
 #endif

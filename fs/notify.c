@@ -170,10 +170,12 @@ static void push(struct notify *n, const struct push *p)
 
 	if (!node)
 		return;
-	if (p->name)
+	if (p->name) {
 		rc = fuse_lowlevel_notify_inval_entry(n->se, p->ino, p->name, strlen(p->name));
-	else
+	} else {
+		node_unlist(n->nodes, node, 0);
 		rc = fuse_lowlevel_notify_inval_inode(n->se, p->ino, 0, 0);
+	}
 	if (rc && rc != -ENOENT && rc != -ENOTDIR)
 		log_debug("op=notify ino=%llu name=%s error=%d", (unsigned long long)p->ino,
 			  p->name ? p->name : "", rc);
@@ -216,7 +218,7 @@ void notify_stop(struct notify *n)
 void notify_expire(struct notify *n)
 {
 	uint64_t *inos;
-	ssize_t count = node_list_dirs(n->nodes, &inos);
+	ssize_t count = node_list_mutable(n->nodes, &inos);
 
 	for (ssize_t i = 0; i < count; i++)
 		enqueue(n, inos[i], NULL);
@@ -256,13 +258,43 @@ static void envs_changed(struct notify *n, uint64_t dir, const struct env_list *
 		file_name(NAME_ENV, was->name, name);
 		if (!is || is->archived != was->archived)
 			name_changed(n, dir, name);
-		else if (!env_equal(was, is))
+		/* Below .archived it may stay, with other versions to show. */
+		if (is && !env_equal(was, is))
 			enqueue(n, node_number(dir, NODE_ENV, name), NULL);
 	}
 	for (size_t i = 0; i < b->count; i++)
 		if (!env_list_find(a, b->items[i]->name))
 			name_changed(n, dir, file_name(NAME_ENV, b->items[i]->name, name));
 	enqueue(n, dir, NULL);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* What a version's files come from. */
+static bool same_files(const struct version *a, const struct version *b)
+{
+	return a->created == b->created && same_text(a->image, b->image) &&
+	       same_text(a->conda, b->conda) && same_text(a->context_uri, b->context_uri) &&
+	       same_text(version_dockerfile_path(a), version_dockerfile_path(b));
+}
+
+/* Another version took the name (deleted and made anew): what was kept for ever is wrong. */
+static void files_changed(struct notify *n, uint64_t version)
+{
+	static const struct {
+		const char *name;
+		enum node_kind kind;
+	} files[] = {{"Dockerfile", NODE_DOCKERFILE},
+		     {"conda.yml", NODE_CONDA},
+		     {"context", NODE_CONTEXT}};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		name_changed(n, version, files[i].name);
+		enqueue(n, node_number(version, files[i].kind, files[i].name), NULL);
+	}
 }
 
 static void version_changed(struct notify *n, uint64_t dir, const struct version *was,
@@ -272,6 +304,8 @@ static void version_changed(struct notify *n, uint64_t dir, const struct version
 
 	if (!version_same_content(was, is) && is->modified == was->modified)
 		notice(n, ino);
+	if (!same_files(was, is))
+		files_changed(n, ino);
 	enqueue(n, ino, NULL);
 	enqueue(n, node_number(ino, NODE_SPEC, "spec.yml"), NULL);
 }

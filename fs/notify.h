@@ -31,7 +31,7 @@ void notify_changed(void *arg, enum catalog_event event, struct scope *scope, co
 		    const void *before, const void *after);
 
 /*
- * Makes the kernel ask again for every directory that shows a list: for a refresh that the user
+ * Makes the kernel ask again for everything that comes from a list: for a refresh that the user
  * asked for. Any thread.
  */
 void notify_expire(struct notify *n);

@@ -118,22 +118,9 @@ static void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	refuse(req);
 }
 
-static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	(void)parent, (void)name;
-	refuse(req);
-}
-
 static void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	(void)link, (void)parent, (void)name;
-	refuse(req);
-}
-
-static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-		       const char *newname, unsigned int flags)
-{
-	(void)parent, (void)name, (void)newparent, (void)newname, (void)flags;
 	refuse(req);
 }
 
@@ -161,7 +148,7 @@ const struct fuse_lowlevel_ops ops_table = {
 	.mknod = ops_mknod,
 	.mkdir = ops_mkdir,
 	.unlink = ops_unlink,
-	.rmdir = ops_unlink,
+	.rmdir = ops_rmdir,
 	.symlink = ops_symlink,
 	.rename = ops_rename,
 	.link = ops_link,

@@ -9,8 +9,8 @@
 #include "client/cleanup.h"
 #include "fs/attr.h"
 #include "fs/handle.h"
-#include "fs/name.h"
 #include "fs/tree.h"
+#include "fs/whiteout.h"
 
 /* Seconds that the kernel may remember that a name is not there; for ever where that is certain. */
 #define NEGATIVE_S 1.0
@@ -33,13 +33,23 @@ static int fill_entry(struct fsys *fs, struct node *dir, const struct tree_item 
 	return rc;
 }
 
-static void reply_missing(fuse_req_t req, struct fsys *fs, const struct node *dir, const char *name)
+/* Whether a name that is not in dir can never be there. */
+static bool missing_for_ever(struct fsys *fs, struct node *dir, const char *name)
+{
+	if (tree_is_probe(dir, name))
+		return true;
+	/* What was removed here comes back when nothing follows. */
+	return (dir->kind == NODE_VERSION || dir->kind == NODE_CONTEXT) &&
+	       !whiteout_any(fs->whiteouts, tree_group(dir));
+}
+
+static void reply_missing(fuse_req_t req, struct fsys *fs, struct node *dir, const char *name)
 {
 	struct fuse_entry_param entry = {.entry_timeout = NEGATIVE_S};
 
 	if (entry.entry_timeout > fs->refresh_s)
 		entry.entry_timeout = fs->refresh_s;
-	if (dir->kind == NODE_VERSION || dir->kind == NODE_CONTEXT || name_is_probe(name))
+	if (missing_for_ever(fs, dir, name))
 		entry.entry_timeout = FSYS_FOREVER_S;
 	fuse_reply_entry(req, &entry);
 }
@@ -154,12 +164,6 @@ static bool fill_plain(struct fill *f, const char *name, uint64_t ino, mode_t ty
 	return true;
 }
 
-static uint64_t item_number(const struct node *dir, const struct tree_item *item)
-{
-	return node_number(dir->ino, item->kind,
-			   item->kind == NODE_SCOPE ? item->own_name : item->name);
-}
-
 /* Adds an item with its attributes, as a lookup would have; a stat of one that fails says why. */
 static bool fill_plus(struct fill *f, const struct tree_item *item, off_t next)
 {
@@ -169,7 +173,7 @@ static bool fill_plus(struct fill *f, const struct tree_item *item, off_t next)
 	if (fuse_add_direntry_plus(f->req, NULL, 0, item->name, NULL, 0) > room)
 		return false;
 	if (fill_entry(f->fs, f->dir, item, &entry))
-		return fill_plain(f, item->name, item_number(f->dir, item), 0, next);
+		return fill_plain(f, item->name, tree_number(f->dir, item), 0, next);
 	need = fuse_add_direntry_plus(f->req, f->data + f->used, room, item->name, &entry, next);
 	f->used += need;
 	return true;
@@ -198,7 +202,7 @@ static bool fill_item(struct fill *f, const struct tree_item *item, off_t next)
 {
 	if (f->plus)
 		return fill_plus(f, item, next);
-	return fill_plain(f, item->name, item_number(f->dir, item), item_type(item), next);
+	return fill_plain(f, item->name, tree_number(f->dir, item), item_type(item), next);
 }
 
 /* Offsets: 1 is behind ".", 2 behind "..", 3 + i behind item i. */
@@ -229,6 +233,8 @@ static void readdir_any(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	f.data = data;
+	/* The kernel caches what it is told now: perhaps an older listing than the last opened. */
+	node_unlist(f.fs->nodes, f.dir, handle_of(fi->fh)->listing->identity);
 	fill_all(&f, handle_of(fi->fh)->listing, off);
 	fuse_reply_buf(req, data, f.used);
 }
@@ -284,7 +290,9 @@ void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 		rc = make_workspace(fs, dir, name, &w.call, &entry, &e);
 		ops_wait_end(&w);
 	}
-	if (rc)
+	if (rc == -EINVAL)
+		fuse_reply_err(req, EINVAL); /* no name for a workspace: mkdir(2)'s word for it */
+	else if (rc)
 		ops_reply_error(req, "mkdir", dir, name, rc, &e);
 	else if (fuse_reply_entry(req, &entry) == -ENOENT)
 		node_forget(fs->nodes, entry.ino, 1);

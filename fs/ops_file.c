@@ -174,6 +174,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 {
 	struct node *n = ops_node(req, ino);
 	const struct handle *h = handle_of(fi->fh);
+	_cleanup_buf_ struct buf data = BUF_INIT(size);
 	size_t left;
 
 	if (!n)
@@ -183,7 +184,11 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 		return;
 	}
 	left = (uint64_t)off < h->size ? h->size - (size_t)off : 0;
-	fuse_reply_buf(req, h->text + (left ? off : 0), left < size ? left : size);
+	/* A copy: the reader may close, and the text be freed, before the reply's write returns. */
+	if (buf_add(&data, h->text + (left ? off : 0), left < size ? left : size))
+		fuse_reply_err(req, ENOMEM);
+	else
+		fuse_reply_buf(req, data.data, data.len);
 }
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -2,10 +2,15 @@
 #include "fs/ops.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 #include "cache/catalog.h"
 #include "client/buf.h"
+#include "client/cleanup.h"
+#include "client/utf8.h"
+#include "fs/change.h"
 #include "fs/notify.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
@@ -75,12 +80,85 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		reply_value(req, &names, size);
 }
 
+/* XATTR_CREATE, XATTR_REPLACE and removing, for the one attribute that is no tag. */
+static int check_description(struct fsys *fs, struct node *n, const char *value, unsigned int flags)
+{
+	struct version *v = node_get_version(fs->nodes, n);
+	bool there = v->description != NULL;
+
+	version_unref(v);
+	if (there && flags & TAG_CREATE)
+		return -EEXIST;
+	return !there && (!value || flags & TAG_REPLACE) ? -ENODATA : 0;
+}
+
+/* What a user.* attribute of a version stands for, as a change of its record. */
+static int set_attribute(struct fsys *fs, struct node *n, const char *name, const char *value,
+			 unsigned int flags, struct call *c, struct err *e)
+{
+	struct tag_change tag = {.value = value, .flags = flags};
+	struct version_change change = {.archived = -1};
+	struct node *version = n->kind == NODE_SPEC ? n->parent : n;
+	int rc = change_allowed(n, e);
+
+	if (rc)
+		return rc;
+	if (version->kind != NODE_VERSION)
+		return -EOPNOTSUPP;
+	if (strncmp(name, XATTR_TAG, strlen(XATTR_TAG)) == 0 && name[strlen(XATTR_TAG)]) {
+		tag.key = name + strlen(XATTR_TAG);
+		change.tags = &tag;
+		change.n_tags = 1;
+	} else if (strcmp(name, XATTR_DESCRIPTION) == 0) {
+		rc = check_description(fs, version, value, flags);
+		change.set_description = true;
+		change.description = value;
+	} else {
+		rc = -EACCES; /* facts: read by name, not set */
+	}
+	return rc ? rc : change_version(fs, version, &change, c, e);
+}
+
+static void change_attribute(fuse_req_t req, struct node *n, const char *name, const char *value,
+			     unsigned int flags)
+{
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = set_attribute(ops_fsys(req), n, name, value, flags, &w.call, &e);
+	ops_wait_end(&w);
+	if (rc == -EEXIST || rc == -EOPNOTSUPP)
+		fuse_reply_err(req, -rc);
+	else if (rc)
+		ops_reply_error(req, value ? "setxattr" : "removexattr", n, name, rc, &e);
+	else
+		fuse_reply_err(req, 0);
+}
+
+static unsigned int tag_flags(int flags)
+{
+	return (flags & XATTR_CREATE ? TAG_CREATE : 0U) |
+	       (flags & XATTR_REPLACE ? TAG_REPLACE : 0U);
+}
+
+/* Tags and descriptions are text: -EINVAL for what no JSON string can hold. */
+static int copy_text(const char *value, size_t size, char **out)
+{
+	if (memchr(value, '\0', size) || !utf8_valid(value, size))
+		return -EINVAL;
+	*out = strndup(value, size);
+	return *out ? 0 : -ENOMEM;
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		  int flags)
 {
 	struct node *n = ops_node(req, ino);
+	_cleanup_free_ char *text = NULL;
+	int rc;
 
-	(void)value, (void)size, (void)flags;
 	if (!n)
 		return;
 	if (!is_user(name)) {
@@ -89,13 +167,21 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		catalog_expire(ops_fsys(req)->catalog);
 		notify_expire(ops_fsys(req)->notify);
 		fuse_reply_err(req, 0);
+	} else if ((rc = copy_text(value, size, &text))) {
+		fuse_reply_err(req, -rc);
 	} else {
-		fuse_reply_err(req, EROFS);
+		change_attribute(req, n, name, text, tag_flags(flags));
 	}
 }
 
 void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	(void)ino;
-	fuse_reply_err(req, is_user(name) ? EROFS : EOPNOTSUPP);
+	struct node *n = ops_node(req, ino);
+
+	if (!n)
+		return;
+	if (is_user(name))
+		change_attribute(req, n, name, NULL, 0);
+	else
+		fuse_reply_err(req, EOPNOTSUPP);
 }

@@ -13,7 +13,7 @@
 
 enum { OPTION_TEXT_MAX = 65536 };
 
-enum kind { FLAG, TEXT, SECONDS, COUNT, SIZE, ID, LEVEL, REGISTRY, KERNEL, IGNORED };
+enum kind { FLAG, TEXT, SECONDS, COUNT, SIZE, ID, LEVEL, REGISTRY, DELETE, KERNEL, IGNORED };
 
 #define AT(field) offsetof(struct options, field)
 
@@ -38,6 +38,8 @@ static const struct option {
 	{"store", TEXT, AT(store), "FILE",
 	 "the embedded service's file ($XDG_DATA_HOME/mlenvfs/store.db)"},
 	{"anonymous", FLAG, AT(anonymous), NULL, "show anonymous environments"},
+	{"delete", DELETE, AT(delete_permanent), "HOW",
+	 "what the first rm does: archive (default) or permanent"},
 	{"ro", FLAG, AT(ro), NULL, "mount read-only"},
 	{"allow_other", FLAG, AT(allow_other), NULL, "other users may look in"},
 	{"allow_root", FLAG, AT(allow_root), NULL, "root may look in"},
@@ -58,6 +60,11 @@ static const struct option {
 	{"rw", IGNORED, 0, NULL, NULL},
 	{"auto", IGNORED, 0, NULL, NULL},
 	{"noauto", IGNORED, 0, NULL, NULL},
+	{"relatime", IGNORED, 0, NULL, NULL},
+	{"nodiratime", IGNORED, 0, NULL, NULL},
+	{"lazytime", IGNORED, 0, NULL, NULL},
+	{"sync", IGNORED, 0, NULL, NULL},
+	{"group", IGNORED, 0, NULL, NULL},
 	{"user", IGNORED, 0, NULL, NULL},
 	{"users", IGNORED, 0, NULL, NULL},
 	{"nouser", IGNORED, 0, NULL, NULL},
@@ -231,6 +238,9 @@ static int set(struct options *o, const struct option *opt, const char *value)
 		return parse_level(value, (enum log_level *)at);
 	case REGISTRY:
 		return add_registry(o, value);
+	case DELETE:
+		*(bool *)at = strcmp(value, "permanent") == 0;
+		return *(bool *)at || strcmp(value, "archive") == 0 ? 0 : -EINVAL;
 	case KERNEL:
 		return add_kernel(o, opt->name);
 	case IGNORED:
@@ -246,7 +256,7 @@ static int parse_one(struct options *o, char *text, struct err *e)
 
 	if (value)
 		*value++ = '\0';
-	if (strncmp(text, "x-", 2) == 0 || strncmp(text, "comment", 7) == 0)
+	if (strncasecmp(text, "x-", 2) == 0 || strncmp(text, "comment", 7) == 0)
 		return 0; /* for mount(8) and systemd */
 	for (size_t i = 0; i < N_OPTIONS; i++) {
 		const struct option *opt = &table[i];
@@ -256,7 +266,8 @@ static int parse_one(struct options *o, char *text, struct err *e)
 		if (opt->arg && (!value || !*value))
 			return err_set(e, -EINVAL, "option '%s' needs a value: -o %s=%s", text,
 				       text, opt->arg);
-		if (!opt->arg && value)
+		/* mount(8) says who mounts: user=NAME */
+		if (!opt->arg && value && opt->kind != IGNORED)
 			return err_set(e, -EINVAL, "option '%s' takes no value", text);
 		rc = set(o, opt, value ? value : "");
 		if (rc)

@@ -35,6 +35,7 @@ struct options {
 	enum log_level log_level;
 	bool anonymous;
 	bool ro;
+	bool delete_permanent;
 	bool allow_other;
 	bool allow_root;
 	bool debug;

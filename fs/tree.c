@@ -9,6 +9,7 @@
 #include "client/cleanup.h"
 #include "fs/dockerfile.h"
 #include "fs/name.h"
+#include "fs/whiteout.h"
 
 /* The identity of listings that never change: of a version and of a build context. */
 enum { FIXED_LISTING = 1 };
@@ -194,16 +195,25 @@ static int has_archived(struct fsys *fs, struct scope *s, struct env *env, struc
 	return 0;
 }
 
+static uint64_t env_number(const struct node *dir, const struct env *env)
+{
+	char name[NAME_SIZE];
+
+	name_encode(NAME_ENV, env->name, strlen(env->name), name);
+	return node_number(dir->ino, NODE_ENV, name);
+}
+
 static int env_belongs(struct fsys *fs, struct node *dir, struct env *env, struct call *c,
 		       bool *out, struct err *e)
 {
 	*out = false;
 	if (!env_shown(fs, env))
 		return 0;
-	if (dir->archived)
-		return has_archived(fs, dir->scope, env, c, out, e);
-	*out = !env->archived;
-	return 0;
+	if (!dir->archived) {
+		*out = !env->archived;
+		return 0;
+	}
+	return has_archived(fs, dir->scope, env, c, out, e);
 }
 
 static int add_env(struct listing *l, struct node *dir, struct env *env)
@@ -224,6 +234,13 @@ static struct tree_item archive_item(const struct node *dir)
 	return item;
 }
 
+/* Whether an error says something about one environment, and there is time for the others. */
+static bool is_of_one_env(int rc, struct call *c)
+{
+	return rc != -ECANCELED && rc != -ENOMEM && rc != -EHOSTUNREACH && rc != -EBUSY &&
+	       !call_check(c);
+}
+
 static int list_envs(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
 		     struct err *e)
 {
@@ -232,7 +249,7 @@ static int list_envs(struct fsys *fs, struct node *dir, struct call *c, struct l
 
 	if (rc)
 		return rc;
-	*out = listing_new(envs->count + 1);
+	*out = listing_new(envs->count);
 	if (!*out) {
 		env_list_unref(envs);
 		return -ENOMEM;
@@ -241,12 +258,15 @@ static int list_envs(struct fsys *fs, struct node *dir, struct call *c, struct l
 	/* Which environments .archived shows depends on more than this one list. */
 	(*out)->identity = dir->archived ? 0 : envs->serial;
 	(*out)->scope = scope_ref(dir->scope);
-	if (!dir->archived)
-		rc = add(*out, archive_item(dir), NULL);
 	for (size_t i = 0; !rc && i < envs->count; i++) {
 		bool belongs;
 
 		rc = env_belongs(fs, dir, envs->items[i], c, &belongs, e);
+		if (rc && is_of_one_env(rc, c)) {
+			/* Not known: shown, so that who copies the tree sees the error. */
+			belongs = true;
+			rc = 0;
+		}
 		if (!rc && belongs)
 			rc = add_env(*out, dir, envs->items[i]);
 	}
@@ -287,6 +307,9 @@ static int lookup_env(struct fsys *fs, struct node *dir, const char *name, struc
 	rc = env_belongs(fs, dir, env, c, &belongs, e);
 	if (rc)
 		return rc;
+	/* One that was emptied a moment ago is still there for the rmdir that is about to follow.
+	 */
+	belongs |= dir->archived && whiteout_has(fs->emptied, dir->ino, env_number(dir, env));
 	return belongs ? add_env(l, dir, env) : -ENOENT;
 }
 
@@ -320,12 +343,17 @@ static int add_version(struct listing *l, struct node *dir, struct version *v)
 	return add(l, item, encoded(NAME_VERSION, v->version, name));
 }
 
-static int add_latest(struct listing *l, struct node *dir)
+/* While rm -r takes out the versions, `latest` stays for its unlink, wherever it points. */
+static int add_latest(struct fsys *fs, struct listing *l, struct node *dir)
 {
 	struct tree_item item = inherited(dir, NODE_LATEST, "latest");
 
-	item.version = dir->archived ? NULL : version_list_latest(l->versions);
-	return item.version ? add(l, item, NULL) : 0;
+	if (dir->archived)
+		return 0;
+	item.version = version_list_latest(l->versions);
+	if (!item.version && !whiteout_any(fs->whiteouts, dir->ino))
+		return 0;
+	return add(l, item, NULL);
 }
 
 static int list_versions(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
@@ -348,7 +376,7 @@ static int list_versions(struct fsys *fs, struct node *dir, struct call *c, stru
 	for (size_t i = 0; !rc && i < versions->count; i++)
 		if (version_belongs(fs, dir, env_archived, versions->items[i]))
 			rc = add_version(*out, dir, versions->items[i]);
-	return rc ? rc : add_latest(*out, dir);
+	return rc ? rc : add_latest(fs, *out, dir);
 }
 
 static struct version *find_version(const struct version_list *versions, const char *name)
@@ -378,7 +406,7 @@ static int lookup_version(struct fsys *fs, struct node *dir, const char *name, s
 		return rc;
 	l->scope = scope_ref(dir->scope);
 	if (strcmp(name, "latest") == 0) {
-		rc = add_latest(l, dir);
+		rc = add_latest(fs, l, dir);
 		return rc || l->count ? rc : -ENOENT;
 	}
 	v = find_version(l->versions, name);
@@ -463,14 +491,18 @@ struct node *tree_version_of(struct node *n)
 int tree_context(struct fsys *fs, struct node *version, struct call *c, struct ctxtree **out,
 		 struct err *e)
 {
-	struct version *v;
+	struct version *v = node_get_version(fs->nodes, version);
 	struct context *ctx;
 	int rc;
 
 	*out = node_get_tree(fs->nodes, version);
-	if (*out)
+	/* A version that was made anew has another context. */
+	if (*out && same_text(ctxtree_context(*out)->uri, v->context_uri)) {
+		version_unref(v);
 		return 0;
-	v = node_get_version(fs->nodes, version);
+	}
+	ctxtree_unref(*out);
+	*out = NULL;
 	rc = catalog_context(fs->catalog, version->scope, v, c, &ctx, e);
 	version_unref(v);
 	if (rc)
@@ -579,6 +611,34 @@ static int lookup_any(struct fsys *fs, struct node *dir, const char *name, struc
 	}
 }
 
+uint64_t tree_number(const struct node *dir, const struct tree_item *item)
+{
+	return node_number(dir->ino, item->kind,
+			   item->kind == NODE_SCOPE ? item->own_name : item->name);
+}
+
+uint64_t tree_group(struct node *dir)
+{
+	struct node *version = tree_version_of(dir);
+
+	return version ? version->ino : dir->ino;
+}
+
+/* Takes out what was removed here (whiteout.h); such a listing is not kept by the kernel. */
+static void hide_removed(struct fsys *fs, struct node *dir, struct listing *l)
+{
+	uint64_t group = tree_group(dir);
+	size_t kept = 0;
+
+	if (dir->kind == NODE_ROOT || !whiteout_any(fs->whiteouts, group))
+		return;
+	for (size_t i = 0; i < l->count; i++)
+		if (!whiteout_has(fs->whiteouts, group, tree_number(dir, &l->items[i])))
+			l->items[kept++] = l->items[i];
+	l->count = kept;
+	l->identity = 0;
+}
+
 static int finish(int rc, struct listing **out)
 {
 	if (rc) {
@@ -591,8 +651,21 @@ static int finish(int rc, struct listing **out)
 int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
 	      struct err *e)
 {
+	int rc;
+
 	*out = NULL;
-	return finish(list_any(fs, dir, c, out, e), out);
+	rc = finish(list_any(fs, dir, c, out, e), out);
+	if (!rc)
+		hide_removed(fs, dir, *out);
+	return rc;
+}
+
+bool tree_is_probe(const struct node *dir, const char *name)
+{
+	if (dir->kind == NODE_CONTEXT || !name_is_probe(name))
+		return false;
+	/* An environment can be called CVS; a leading dot is encoded in what the service names. */
+	return name[0] == '.' || dir->kind == NODE_VERSION;
 }
 
 int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call *c,
@@ -601,9 +674,11 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 	int rc;
 
 	*out = NULL;
-	if (dir->kind != NODE_CONTEXT && name_is_probe(name))
+	if (tree_is_probe(dir, name))
 		return -ENOENT;
 	rc = finish(lookup_any(fs, dir, name, c, out, e), out);
+	if (!rc)
+		hide_removed(fs, dir, *out);
 	if (!rc && (*out)->count == 0)
 		rc = finish(-ENOENT, out);
 	return rc;

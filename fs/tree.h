@@ -55,6 +55,15 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 
 void listing_free(struct listing *l); /* NULL is allowed */
 
+/* A name that tools look for everywhere and that can't be in dir: nobody has to be asked. */
+bool tree_is_probe(const struct node *dir, const char *name);
+
+/* The inode number of an item in a directory (collisions aside). */
+uint64_t tree_number(const struct node *dir, const struct tree_item *item);
+
+/* The group that names removed in a directory belong to (whiteout.h). */
+uint64_t tree_group(struct node *dir);
+
 /* The node for an item, with one lookup added; NULL when memory ran out. */
 struct node *tree_intern(struct fsys *fs, struct node *dir, const struct tree_item *item);
 

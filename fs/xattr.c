@@ -88,7 +88,7 @@ static int get_version(const struct node *n, const struct version *v, const char
 {
 	if (strncmp(name, XATTR_TAG, strlen(XATTR_TAG)) == 0)
 		return get_tag(v, name + strlen(XATTR_TAG), out);
-	if (strcmp(name, "user.description") == 0)
+	if (strcmp(name, XATTR_DESCRIPTION) == 0)
 		return add_text(out, v->description);
 	if (strcmp(name, "user.mlenvfs.state") == 0)
 		return buf_addstr(out, "published");
@@ -140,7 +140,7 @@ int xattr_list(struct fsys *fs, struct node *n, struct buf *out)
 	if (!v)
 		return 0;
 	if (v->description && fits_value(v->description))
-		buf_add(out, "user.description", sizeof("user.description"));
+		buf_add(out, XATTR_DESCRIPTION, sizeof(XATTR_DESCRIPTION));
 	for (size_t i = 0; i < v->n_tags; i++) {
 		if (!fits_name(v->tags[i].key) || !fits_value(v->tags[i].value))
 			continue;

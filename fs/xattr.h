@@ -16,10 +16,11 @@
 /* The kernel's own limits on one value and on the list of names. */
 enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 
-#define XATTR_USER    "user."
-#define XATTR_TAG     "user.tag."
-#define XATTR_STATUS  "user.mlenvfs.status"
-#define XATTR_REFRESH "user.mlenvfs.refresh"
+#define XATTR_USER        "user."
+#define XATTR_TAG         "user.tag."
+#define XATTR_DESCRIPTION "user.description"
+#define XATTR_STATUS      "user.mlenvfs.status"
+#define XATTR_REFRESH     "user.mlenvfs.refresh"
 
 /*
  * Appends the value. -ENODATA when n has no such attribute, -EOPNOTSUPP for namespaces other than

@@ -357,7 +357,7 @@ def test_helper_of_mount(sandbox, empty, name, source):
     helper = sandbox.base / name
     helper.symlink_to(sandbox.binary)
     try:
-        subprocess.run([helper, source, empty, "-o", "rw,nosuid,nodev,noauto,user,refresh=5"], env=sandbox.env,
+        subprocess.run([helper, source, empty, "-o", "rw,nosuid,nodev,noauto,user=bob,relatime,refresh=5"], env=sandbox.env,
                        check=True, timeout=60)
         assert is_mounted(empty)
         options = next(line.split()[3] for line in open("/proc/mounts") if f" {empty} " in line)
@@ -376,6 +376,9 @@ def test_helper_of_mount_takes_its_switches(sandbox, empty):
         options = next(line.split()[3] for line in open("/proc/mounts") if f" {empty} " in line)
         assert "ro" in options.split(",")
         sandbox.cli("umount", empty)
+        # mount -f tries everything but the mounting; it does not mean the foreground.
+        subprocess.run([helper, "embedded", empty, "-f", "-o", "rw"], env=sandbox.env, check=True, timeout=60)
+        assert not is_mounted(empty)
     finally:
         force_unmount(empty)
 

@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -185,6 +186,18 @@ def test_an_unreachable_service_is_told_before_anything_is_mounted(binary, make_
     assert "127.0.0.1" in str(caught.value)
 
 
+def test_a_start_that_waits_is_interrupted(sandbox):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (sandbox.base / "mnt").mkdir()
+        command = [sandbox.binary, "mount", "-f", "-o", f"arm_endpoint=http://127.0.0.1:{silent.getsockname()[1]}",
+                   sandbox.base / "mnt"]
+        with subprocess.Popen(command, env=sandbox.env, stderr=subprocess.PIPE, text=True) as process:
+            silent.accept()[0].close()  # it has started: what follows is never answered
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 1, "it ends by itself, cleaning up"
+            assert "interrupted" in process.stderr.read()
+
+
 def test_the_token_is_in_no_log_and_no_environment(service, make_mount):
     mount = make_mount(service=service, options={"log_level": "debug"})
     uri = upload_blobs(service, "secret/", {"Dockerfile": b"FROM scratch\n"})
@@ -212,3 +225,15 @@ def test_hidden_names_are_never_asked_for(service, mount):
             assert errno_of(os.stat, place / name) == errno.ENOENT
     routes = service.counters()["routes"]
     assert routes.get("GET versions", 0) == 0
+
+
+def test_one_broken_environment_hides_no_other_below_archived(service, mount):
+    service.put_version("old", "1", {**IMAGE, "isArchived": True})
+    service.set_faults({"path": VERSIONS, "status": 500})
+    archived = mount.local / ".archived"
+    # Whether it belongs there is not known: a backup must see an error, not that it is gone.
+    assert sorted(os.listdir(archived)) == ["broken", "old"]
+    assert os.listdir(archived / "old") == ["1"]
+    assert errno_of(os.listdir, archived / "broken") == errno.EIO
+    service.set_faults()
+    wait_until(lambda: os.listdir(archived) == ["old"], 20, "the recovery")

@@ -44,7 +44,7 @@ def test_archived_versions_and_environments(fresh):
     service.put_version("some", "1", {**IMAGE, "isArchived": True})
     archive(service, "all")
     local, archived = mount.local, mount.local / ".archived"
-    assert {p.name for p in local.iterdir()} == {".archived", "some"}
+    assert {p.name for p in local.iterdir()} == {"some"}, "reached by its name, not listed"
     assert {p.name for p in (local / "some").iterdir()} == {"2", "latest"}
     assert {p.name for p in archived.iterdir()} == {"all", "some"}
     assert {p.name for p in (archived / "some").iterdir()} == {"1"}
@@ -128,16 +128,14 @@ def test_getxattr_sizes_are_as_on_a_local_disk(fresh):
     assert said.strip() == f"8 (-1, {errno.ERANGE}) 8 8"
 
 
-def test_nothing_can_be_changed_yet_and_says_so(fresh):
+def test_content_can_not_be_changed_yet_and_says_so(fresh):
     service, mount = fresh
     service.put_version("e", "1", IMAGE)
     spec = mount.local / "e/1/spec.yml"
     assert errno_of(open, spec, "a") == errno.EROFS
-    assert errno_of(os.unlink, spec) == errno.EROFS
+    assert errno_of(open, mount.local / "e/1/new", "w") == errno.EROFS
     assert errno_of(os.mkdir, mount.local / "new") == errno.EROFS
     assert errno_of(os.rename, spec, mount.local / "e/1/other") == errno.EROFS
-    assert errno_of(os.setxattr, spec, "user.tag.a", b"b") == errno.EROFS
-    assert errno_of(os.setxattr, spec, "trusted.a", b"b") in (errno.EOPNOTSUPP, errno.EPERM)
     assert errno_of(os.symlink, "x", mount.local / "e/l") == errno.EROFS
     assert errno_of(os.truncate, spec, 0) == errno.EROFS
 
@@ -147,7 +145,9 @@ def test_mkdir_at_the_root_makes_a_workspace(mounted):
     assert {p.name for p in mounted.path.iterdir()} >= {"local", "team-a"}
     assert errno_of(os.mkdir, mounted.path / "team-a") == errno.EEXIST
     assert errno_of(os.mkdir, mounted.path / ".Trash-1000") == errno.EACCES
-    assert os.listdir(mounted.path / "team-a") == [".archived"]
+    assert errno_of(os.mkdir, mounted.path / "no name") == errno.EINVAL
+    assert os.listdir(mounted.path / "team-a") == []
+    assert os.listdir(mounted.path / "team-a/.archived") == []
 
 
 def test_workspaces_of_one_name_are_told_apart(fresh):
@@ -156,7 +156,7 @@ def test_workspaces_of_one_name_are_told_apart(fresh):
     make_workspace(service, "twin", "group-b")
     assert {p.name for p in mount.path.iterdir()} >= {"twin@group-a", "twin@group-b", "local"}
     put_in_group(service, "group-b", "twin", "e", "1", IMAGE)
-    assert os.listdir(mount.path / "twin@group-a") == [".archived"]
+    assert os.listdir(mount.path / "twin@group-a") == []
     assert (mount.path / "twin@group-b/e/1/spec.yml").exists()
 
 
@@ -164,7 +164,7 @@ def test_anonymous_environments_are_hidden(service, make_mount):
     service.put_version("CliV2AnonymousEnvironment", "abc", {**IMAGE, "isAnonymous": True})
     service.put_version("e", "1", IMAGE)
     hidden, shown = make_mount(service=service), make_mount(service=service, options={"anonymous": True})
-    assert set(os.listdir(hidden.local)) == {".archived", "e"}
+    assert set(os.listdir(hidden.local)) == {"e"}
     assert errno_of(os.stat, hidden.local / "CliV2AnonymousEnvironment") == errno.ENOENT
     assert (shown.local / "CliV2AnonymousEnvironment/abc/spec.yml").exists()
 
@@ -178,7 +178,7 @@ def test_hostile_environment_names(fresh):
         service.raw(name, "1", {**IMAGE, "description": name})
     service.raw("x" * 300, "1", IMAGE)
     service.raw("nul\0name", "1", IMAGE)
-    names = set(os.listdir(mount.local)) - {".archived"}
+    names = set(os.listdir(mount.local))
     assert set(HOSTILE.values()) <= names
     assert "nul\ufffdname" in names
     assert errno_of(os.listdir, mount.local / "nul\ufffdname") == errno.ENOENT
@@ -284,3 +284,90 @@ def test_statfs_and_readdir_details(loaded):
         for entry in entries:
             assert entry.inode() == entry.stat(follow_symlinks=False).st_ino
             assert entry.is_dir()
+
+
+def test_latest_is_as_long_as_its_target(fresh):
+    service, mount = fresh
+    service.raw("e", "a/b", IMAGE)
+    link = mount.local / "e/latest"
+    assert os.readlink(link) == "a%2Fb"
+    assert os.lstat(link).st_size == len("a%2Fb")
+
+
+def test_names_that_tools_look_for_are_environments_too(fresh):
+    service, mount = fresh
+    service.put_version("CVS", "1", IMAGE)
+    assert (mount.local / "CVS/1/spec.yml").exists()
+    assert not (mount.local / "CVS/1/RCS").exists()
+
+
+def test_an_old_handle_does_not_bring_an_old_listing_back(fresh):
+    service, mount = fresh
+    service.put_version("e", "1", IMAGE)
+    before = os.open(mount.local / "e", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        service.put_version("e", "2", IMAGE)
+        with os.scandir(mount.local / "e"):  # opened and not read: what the old one reads is kept
+            assert sorted(os.listdir(before)) == ["1", "latest"]
+        assert sorted(os.listdir(mount.local / "e")) == ["1", "2", "latest"]
+    finally:
+        os.close(before)
+
+
+def test_a_version_made_anew_is_another_one(fresh):
+    service, mount = fresh
+    version = mount.local / "e/1"
+    service.put_version("e", "1", {**IMAGE, "condaFile": "name: a\n"})
+    first = (version / "conda.yml").read_text()
+    with open(version / "spec.yml", encoding="utf-8"):  # keeps the directory in the kernel's memory
+        delete(service, "e")
+        service.put_version("e", "1", {**IMAGE, "condaFile": "name: a-much-longer-name\n"})
+        wait_until(lambda: (version / "conda.yml").read_text() != first, 20, "the new conda.yml")
+        assert (version / "conda.yml").stat().st_size == len((version / "conda.yml").read_bytes())
+    delete(service, "e")
+    service.put_version("e", "1", IMAGE)
+    wait_until(lambda: not (version / "conda.yml").exists(), 20, "the end of conda.yml")
+
+
+def test_a_context_made_anew_is_another_one(fresh):
+    service, mount = fresh
+    version = mount.local / "e/1"
+
+    def put(name, content):
+        uri = upload_blobs(service, f"{name}/", {"Dockerfile": content, name: b"x"})
+        service.put_version("e", "1", {"build": {"contextUri": uri, "dockerfilePath": "Dockerfile"}})
+
+    put("one", b"FROM one\n")
+    assert (version / "Dockerfile").read_text() == "FROM one\n"
+    with open(version / "spec.yml", encoding="utf-8"), open(version / "context/one", "rb"):
+        delete(service, "e")
+        put("second", b"FROM the-second\n")
+        wait_until(lambda: sorted(os.listdir(version / "context")) == ["Dockerfile", "second"], 20,
+                   "the new context")
+        assert (version / "Dockerfile").read_text() == "FROM the-second\n"
+
+
+def test_an_environment_brought_back_leaves_what_is_archived(fresh):
+    service, mount = fresh
+    service.put_version("e", "1", {**IMAGE, "isArchived": True})
+    service.put_version("e", "2", IMAGE)
+    archive(service, "e")
+    held = os.open(mount.path / "local/.archived/e", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert sorted(os.listdir(held)) == ["1", "2"]
+        archive(service, "e", False)
+        wait_until(lambda: os.listdir(mount.local / ".archived/e") == ["1"], 20, "the listing")
+    finally:
+        os.close(held)
+
+
+def test_a_forced_refresh_reaches_files_that_were_read(service, make_mount):
+    mount = make_mount(service=service, options={"refresh": 3600})
+    service.put_version("e", "1", IMAGE)
+    spec = mount.local / "e/1/spec.yml"
+    before = spec.stat()
+    assert len(spec.read_bytes()) == before.st_size
+    service.put_version("e", "1", {**IMAGE, "tags": {"a": "2"}})
+    os.setxattr(mount.path, "user.mlenvfs.refresh", b"1")
+    wait_until(lambda: spec.stat().st_mtime_ns > before.st_mtime_ns, 20, "what rsync looks at")
+    assert spec.stat().st_size == len(spec.read_bytes()) > before.st_size

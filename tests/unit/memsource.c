@@ -9,12 +9,18 @@
 #include "client/buf.h"
 #include "client/clock.h"
 
-enum { PATIENCE_S = 10, ENVS_MAX = 2048, SCOPES_MAX = 64 };
+enum { PATIENCE_S = 10, ENVS_MAX = 2048, SCOPES_MAX = 64, VERSIONS_MAX = 16, TAGS_MAX = 16 };
 
 struct mem_env {
 	char *name;
-	char *description; /* NULL: no version */
 	bool archived;
+	struct version *versions[VERSIONS_MAX];
+	size_t n_versions;
+};
+
+struct mem_state {
+	struct mem_env envs[ENVS_MAX];
+	size_t n;
 };
 
 struct memsource {
@@ -24,8 +30,8 @@ struct memsource {
 	/* protected by lock */
 	char *scopes[SCOPES_MAX];
 	size_t n_scopes;
-	struct mem_env envs[ENVS_MAX];
-	size_t n_envs;
+	struct mem_state now;
+	struct mem_state *listed; /* what lists say; NULL: what is */
 	char *path;
 	char *etag;
 	uint64_t size;
@@ -167,6 +173,18 @@ static int mem_list_scopes(struct source *s, struct call *c, struct scope_list *
 	return rc;
 }
 
+static const struct mem_state *listed(const struct memsource *m)
+{
+	return m->listed ? m->listed : &m->now;
+}
+
+static struct env *make_env(const struct mem_env *env)
+{
+	struct env fields = {.name = env->name, .archived = env->archived};
+
+	return must(env_new(&fields));
+}
+
 static int mem_list_envs(struct source *s, struct scope *scope, struct call *c,
 			 struct env_list **out, struct err *e)
 {
@@ -178,12 +196,9 @@ static int mem_list_envs(struct source *s, struct scope *scope, struct call *c,
 	(void)scope;
 	pthread_mutex_lock(&m->lock);
 	items = must(calloc(ENVS_MAX, sizeof(struct env *)));
-	for (size_t i = 0; i < m->n_envs; i++) {
-		struct env fields = {.name = m->envs[i].name, .archived = m->envs[i].archived};
-
-		items[i] = must(env_new(&fields));
-	}
-	list = must(env_list_take(items, m->n_envs));
+	for (size_t i = 0; i < listed(m)->n; i++)
+		items[i] = make_env(&listed(m)->envs[i]);
+	list = must(env_list_take(items, listed(m)->n));
 	rc = visit(m, MEM_ENVS, NULL, c, e);
 	pthread_mutex_unlock(&m->lock);
 	free(items);
@@ -194,28 +209,29 @@ static int mem_list_envs(struct source *s, struct scope *scope, struct call *c,
 	return rc;
 }
 
-static struct mem_env *find_env(struct memsource *m, const char *name)
+static struct mem_env *find_env(struct mem_state *state, const char *name)
 {
-	for (size_t i = 0; i < m->n_envs; i++)
-		if (strcmp(m->envs[i].name, name) == 0)
-			return &m->envs[i];
+	for (size_t i = 0; i < state->n; i++)
+		if (strcmp(state->envs[i].name, name) == 0)
+			return &state->envs[i];
+	return NULL;
+}
+
+static struct version **find_version(struct mem_env *env, const char *version)
+{
+	for (size_t i = 0; env && i < env->n_versions; i++)
+		if (strcmp(env->versions[i]->version, version) == 0)
+			return &env->versions[i];
 	return NULL;
 }
 
 static struct version_list *make_versions(const struct mem_env *env)
 {
-	struct version fields = {
-		.env = env->name,
-		.version = "1",
-		.description = env->description,
-		.context_uri = "https://blobs.example/context",
-	};
-	struct version *items[1];
+	struct version *items[VERSIONS_MAX];
 
-	if (!env->description)
-		return must(version_list_take(items, 0));
-	items[0] = must(version_new(&fields));
-	return must(version_list_take(items, 1));
+	for (size_t i = 0; i < env->n_versions; i++)
+		items[i] = must(version_new(env->versions[i]));
+	return must(version_list_take(items, env->n_versions));
 }
 
 static int mem_list_versions(struct source *s, struct scope *scope, const char *name,
@@ -228,7 +244,7 @@ static int mem_list_versions(struct source *s, struct scope *scope, const char *
 
 	(void)scope;
 	pthread_mutex_lock(&m->lock);
-	env = find_env(m, name);
+	env = find_env(m->listed ? m->listed : &m->now, name);
 	if (env)
 		list = make_versions(env);
 	rc = visit(m, MEM_VERSIONS, name, c, e);
@@ -308,6 +324,206 @@ static int mem_create_workspace(struct source *s, const char *name, struct call 
 	return 0;
 }
 
+/* ---- changes ---- */
+
+static struct mem_env *add_env(struct memsource *m, const char *name, bool archived)
+{
+	struct mem_env *env = must(m->now.n < ENVS_MAX ? &m->now.envs[m->now.n++] : NULL);
+
+	*env = (struct mem_env){.name = dup_text(name), .archived = archived};
+	return env;
+}
+
+/* Takes v. */
+static void store_version(struct mem_env *env, struct version *v)
+{
+	struct version **at = find_version(env, v->version);
+
+	if (at) {
+		version_unref(*at);
+		*at = v;
+		return;
+	}
+	must(env->n_versions < VERSIONS_MAX ? env : NULL);
+	env->versions[env->n_versions++] = v;
+}
+
+static bool drop_version(struct mem_env *env, const char *version)
+{
+	struct version **at = find_version(env, version);
+
+	if (!at)
+		return false;
+	version_unref(*at);
+	*at = env->versions[--env->n_versions];
+	return true;
+}
+
+static void env_free(struct mem_env *env)
+{
+	free(env->name);
+	for (size_t i = 0; i < env->n_versions; i++)
+		version_unref(env->versions[i]);
+}
+
+static bool drop_env(struct memsource *m, const char *name)
+{
+	struct mem_env *env = find_env(&m->now, name);
+
+	if (!env)
+		return false;
+	env_free(env);
+	*env = m->now.envs[--m->now.n];
+	return true;
+}
+
+static int change_tag(struct kv *tags, size_t *n, const struct tag_change *t)
+{
+	size_t i = 0;
+
+	while (i < *n && strcmp(tags[i].key, t->key) != 0)
+		i++;
+	if (i == *n && !t->value)
+		return -ENODATA;
+	if (i == *n)
+		must(++*n <= TAGS_MAX ? tags : NULL);
+	if (t->value)
+		tags[i] = (struct kv){t->key, t->value};
+	else
+		tags[i] = tags[--*n];
+	return 0;
+}
+
+static int apply(struct version **at, const struct version_change *change)
+{
+	struct version fields = **at;
+	struct kv tags[TAGS_MAX];
+	struct version *old = *at;
+	int rc = 0;
+
+	if (change->replace_tags)
+		fields.n_tags = 0;
+	for (size_t i = 0; i < fields.n_tags; i++)
+		tags[i] = fields.tags[i];
+	for (size_t i = 0; i < change->n_tags && !rc; i++)
+		rc = change_tag(tags, &fields.n_tags, &change->tags[i]);
+	if (rc)
+		return rc;
+	fields.tags = tags;
+	if (change->set_description)
+		fields.description = change->description;
+	if (change->archived >= 0)
+		fields.archived = change->archived;
+	*at = must(version_new(&fields));
+	version_unref(old);
+	return 0;
+}
+
+static int mem_put_version(struct source *s, struct scope *scope, const struct version *v,
+			   struct call *c, struct version **out, struct err *e)
+{
+	struct memsource *m = FROM(s);
+	struct mem_env *env;
+	int rc;
+
+	(void)scope;
+	pthread_mutex_lock(&m->lock);
+	if (!m->fail[MEM_PUT]) {
+		env = find_env(&m->now, v->env);
+		if (!env)
+			env = add_env(m, v->env, false);
+		store_version(env, must(version_new(v)));
+	}
+	rc = visit(m, MEM_PUT, v->env, c, e);
+	pthread_mutex_unlock(&m->lock);
+	if (!rc)
+		*out = must(version_new(v));
+	return rc;
+}
+
+static int mem_update_version(struct source *s, struct scope *scope, const char *name,
+			      const char *version, const struct version_change *change,
+			      struct call *c, struct version **out, struct err *e)
+{
+	struct memsource *m = FROM(s);
+	struct version **at, *answer = NULL;
+	int rc = 0, visited;
+
+	(void)scope;
+	pthread_mutex_lock(&m->lock);
+	at = find_version(find_env(&m->now, name), version);
+	if (!m->fail[MEM_UPDATE])
+		rc = at ? apply(at, change) : -ENOENT;
+	if (!rc && at)
+		answer = must(version_new(*at));
+	visited = visit(m, MEM_UPDATE, name, c, e);
+	pthread_mutex_unlock(&m->lock);
+	if (visited || rc) {
+		version_unref(answer);
+		return visited ? visited : err_set(e, rc, "memsource: %s", strerror(-rc));
+	}
+	*out = answer;
+	return 0;
+}
+
+static int mem_update_env(struct source *s, struct scope *scope, const char *name, bool archived,
+			  struct call *c, struct env **out, struct err *e)
+{
+	struct memsource *m = FROM(s);
+	struct env *answer = NULL;
+	struct mem_env *env;
+	int rc;
+
+	(void)scope;
+	pthread_mutex_lock(&m->lock);
+	env = find_env(&m->now, name);
+	if (env && !m->fail[MEM_UPDATE_ENV]) {
+		env->archived = archived;
+		answer = make_env(env);
+	}
+	rc = visit(m, MEM_UPDATE_ENV, name, c, e);
+	pthread_mutex_unlock(&m->lock);
+	if (!rc && !answer)
+		rc = err_set(e, -ENOENT, "there is no environment %s", name);
+	if (rc)
+		env_unref(answer);
+	else
+		*out = answer;
+	return rc;
+}
+
+static int mem_delete_version(struct source *s, struct scope *scope, const char *name,
+			      const char *version, struct call *c, struct err *e)
+{
+	struct memsource *m = FROM(s);
+	struct mem_env *env;
+	int rc;
+
+	(void)scope;
+	pthread_mutex_lock(&m->lock);
+	env = find_env(&m->now, name);
+	if (env && !m->fail[MEM_DELETE])
+		drop_version(env, version);
+	rc = visit(m, MEM_DELETE, name, c, e);
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int mem_delete_env(struct source *s, struct scope *scope, const char *name, struct call *c,
+			  struct err *e)
+{
+	struct memsource *m = FROM(s);
+	int rc;
+
+	(void)scope;
+	pthread_mutex_lock(&m->lock);
+	if (!m->fail[MEM_DELETE_ENV])
+		drop_env(m, name);
+	rc = visit(m, MEM_DELETE_ENV, name, c, e);
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
 static void mem_stop(struct source *s)
 {
 	struct memsource *m = FROM(s);
@@ -330,6 +546,11 @@ static const struct source_ops mem_ops = {
 	.list_context = mem_list_context,
 	.read_context = mem_read_context,
 	.create_workspace = mem_create_workspace,
+	.put_version = mem_put_version,
+	.update_version = mem_update_version,
+	.update_env = mem_update_env,
+	.delete_version = mem_delete_version,
+	.delete_env = mem_delete_env,
 	.stop = mem_stop,
 	.free = mem_free,
 };
@@ -352,14 +573,19 @@ struct memsource *memsource_new(void)
 	return m;
 }
 
+static void state_clear(struct mem_state *state)
+{
+	for (size_t i = 0; i < state->n; i++)
+		env_free(&state->envs[i]);
+	state->n = 0;
+}
+
 void memsource_free(struct memsource *m)
 {
+	memsource_lag(m, false);
+	state_clear(&m->now);
 	for (size_t i = 0; i < m->n_scopes; i++)
 		free(m->scopes[i]);
-	for (size_t i = 0; i < m->n_envs; i++) {
-		free(m->envs[i].name);
-		free(m->envs[i].description);
-	}
 	for (size_t i = 0; i < MEM_LOG_MAX; i++)
 		free(m->asked[i]);
 	free(m->path);
@@ -393,40 +619,72 @@ void memsource_remove_scope(struct memsource *m, const char *name)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* Every version of ours lies in the same context. */
+static struct version *make_version(const char *env, const char *description)
+{
+	struct version fields = {
+		.env = env,
+		.version = "1",
+		.description = description,
+		.context_uri = "https://blobs.example/context",
+	};
+
+	return must(version_new(&fields));
+}
+
 void memsource_add_env(struct memsource *m, const char *name, bool archived)
 {
 	pthread_mutex_lock(&m->lock);
-	must(m->n_envs < ENVS_MAX ? m : NULL);
-	m->envs[m->n_envs++] = (struct mem_env){
-		.name = dup_text(name),
-		.description = dup_text("first"),
-		.archived = archived,
-	};
+	store_version(add_env(m, name, archived), make_version(name, "first"));
 	pthread_mutex_unlock(&m->lock);
 }
 
 void memsource_remove_env(struct memsource *m, const char *name)
 {
-	struct mem_env *env;
-
 	pthread_mutex_lock(&m->lock);
-	env = find_env(m, name);
-	if (env) {
-		free(env->name);
-		free(env->description);
-		*env = m->envs[--m->n_envs];
-	}
+	drop_env(m, name);
 	pthread_mutex_unlock(&m->lock);
 }
 
 void memsource_describe(struct memsource *m, const char *name, const char *description)
 {
-	struct mem_env *env;
-
 	pthread_mutex_lock(&m->lock);
-	env = must(find_env(m, name));
-	free(env->description);
-	env->description = dup_text(description);
+	store_version(must(find_env(&m->now, name)), make_version(name, description));
+	pthread_mutex_unlock(&m->lock);
+}
+
+void memsource_set_version(struct memsource *m, const struct version *fields)
+{
+	pthread_mutex_lock(&m->lock);
+	store_version(must(find_env(&m->now, fields->env)), must(version_new(fields)));
+	pthread_mutex_unlock(&m->lock);
+}
+
+void memsource_remove_version(struct memsource *m, const char *name, const char *version)
+{
+	pthread_mutex_lock(&m->lock);
+	drop_version(must(find_env(&m->now, name)), version);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void memsource_lag(struct memsource *m, bool lag)
+{
+	pthread_mutex_lock(&m->lock);
+	if (m->listed)
+		state_clear(m->listed);
+	free(m->listed);
+	m->listed = NULL;
+	if (lag) {
+		m->listed = must(malloc(sizeof(*m->listed)));
+		*m->listed = m->now;
+	}
+	for (size_t i = 0; lag && i < m->now.n; i++) {
+		struct mem_env *env = &m->listed->envs[i];
+
+		env->name = dup_text(env->name);
+		for (size_t k = 0; k < env->n_versions; k++)
+			version_ref(env->versions[k]);
+	}
 	pthread_mutex_unlock(&m->lock);
 }
 

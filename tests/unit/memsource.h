@@ -2,9 +2,9 @@
  * memsource - a struct source in memory, for tests: its answers, errors and slowness are what the
  * test says, and it counts what it was asked.
  *
- * It has one set of environments, which every scope shows. An answer is made when the question
- * comes and handed over when it is let go, as with a network between them. Every answer consists
- * of new records. Functions that set it up end the program when there is no memory.
+ * It has one set of environments, which every scope shows. An answer is made, and a change done,
+ * when the question comes, and handed over when it is let go, as with a network between them. Every
+ * answer consists of new records. Functions that set it up end the program when there is no memory.
  */
 #ifndef MLENVFS_TESTS_MEMSOURCE_H
 #define MLENVFS_TESTS_MEMSOURCE_H
@@ -17,7 +17,20 @@
 
 struct memsource;
 
-enum mem_op { MEM_SCOPES, MEM_ENVS, MEM_VERSIONS, MEM_CONTEXT, MEM_READ, MEM_CREATE, MEM_OPS };
+enum mem_op {
+	MEM_SCOPES,
+	MEM_ENVS,
+	MEM_VERSIONS,
+	MEM_CONTEXT,
+	MEM_READ,
+	MEM_CREATE,
+	MEM_PUT,
+	MEM_UPDATE,
+	MEM_UPDATE_ENV,
+	MEM_DELETE,
+	MEM_DELETE_ENV,
+	MEM_OPS
+};
 
 enum { MEM_LOG_MAX = 4096 };
 
@@ -32,6 +45,13 @@ void memsource_remove_env(struct memsource *m, const char *name);
 
 /* Adds version "1" with that description to the environment, or changes it. */
 void memsource_describe(struct memsource *m, const char *env, const char *description);
+
+/* A version as somebody else has it registered: added, replaced (same name), or taken out. */
+void memsource_set_version(struct memsource *m, const struct version *fields);
+void memsource_remove_version(struct memsource *m, const char *env, const char *version);
+
+/* Lists say from now on what they say now (true), or again what is (false). */
+void memsource_lag(struct memsource *m, bool lag);
 
 /* The build context that every version has: one file of that listed size and etag. */
 void memsource_set_file(struct memsource *m, const char *path, uint64_t size, const char *etag);

@@ -122,13 +122,34 @@ static void test_records_are_replaced(void **state)
 	got = node_get_version(t, n);
 	assert_ptr_equal(got, v2);
 	version_unref(got);
+	/* Sizes know their record by its address, which the next one may get. */
+	node_set_sizes(t, n, &(struct node_sizes){v2, 1, 2, 3});
+	node_set_version(t, n, v2);
+	assert_ptr_equal(node_get_sizes(t, n).of, v2);
 	node_set_version(t, n, v1);
+	assert_null(node_get_sizes(t, n).of);
 	got = node_get_version(t, n);
 	assert_ptr_equal(got, v1);
 	version_unref(got);
 	version_unref(v1);
 	version_unref(v2);
 	scope_unref(s);
+	node_table_free(t);
+}
+
+static void test_an_older_listing_is_not_trusted(void **state)
+{
+	struct node_table *t = node_table_new();
+	struct node *n = node_root(t);
+
+	(void)state;
+	assert_false(node_swap_listed(t, n, 7));
+	assert_true(node_swap_listed(t, n, 7));
+	node_unlist(t, n, 7);
+	assert_true(node_swap_listed(t, n, 7));
+	node_unlist(t, n, 6);
+	assert_false(node_swap_listed(t, n, 7));
+	assert_true(node_swap_listed(t, n, 7));
 	node_table_free(t);
 }
 
@@ -147,7 +168,7 @@ static void test_many(void **state)
 		assert_non_null(add(t, ws, NODE_ENV, name, s));
 	}
 	assert_int_equal(node_count(t), MANY + 1);
-	assert_int_equal(node_list_dirs(t, &dirs), MANY + 2);
+	assert_int_equal(node_list_mutable(t, &dirs), MANY + 2);
 	free(dirs);
 	for (int i = 0; i < MANY; i++) {
 		snprintf(name, sizeof(name), "e%d", i);
@@ -166,6 +187,7 @@ int main(void)
 		cmocka_unit_test(test_lookups_are_counted),
 		cmocka_unit_test(test_collision),
 		cmocka_unit_test(test_records_are_replaced),
+		cmocka_unit_test(test_an_older_listing_is_not_trusted),
 		cmocka_unit_test(test_many),
 	};
 

@@ -21,6 +21,7 @@ static void test_values(void **state)
 	assert_int_equal(
 		options_parse(&o, "store=/a\\,b/c,uid=1000,log_level=DEBUG,nosuid,nodev", &e), 0);
 	assert_int_equal(options_parse(&o, "x-systemd.automount,_netdev,noauto,,rw", &e), 0);
+	assert_int_equal(options_parse(&o, "user=bob,X-mount.mkdir,relatime,sync", &e), 0);
 	assert_true(o.refresh > 0.49 && o.refresh < 0.51);
 	assert_int_equal(o.n_registries, 2);
 	assert_string_equal(o.registries[1], "b");

@@ -4,11 +4,11 @@ from urllib.parse import quote
 from lib.service import GROUP
 
 
-def archive(service, name):
-    """Archives an environment with everything in it, as `az ml environment archive` does."""
+def archive(service, name, archived=True):
+    """Archives an environment with everything in it, as `az ml environment archive` does; or brings it back."""
     path = service.workspace_path("local", "environments", name)
     container = service.get(path, expect=200).json()
-    properties = {**container["properties"], "isArchived": True}
+    properties = {**container["properties"], "isArchived": archived}
     service.request("PUT", path, {"properties": properties}, expect=(200, 201))
 
 
