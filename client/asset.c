@@ -433,75 +433,18 @@ static uint64_t next_serial(void)
 	return atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed) + 1;
 }
 
-#define LIST_DEFINE(type, key)                                                               \
-	static int type##_item_compare(const void *a, const void *b)                         \
-	{                                                                                    \
-		struct type *const *x = a, *const *y = b;                                    \
-                                                                                             \
-		return strcmp((*x)->key, (*y)->key);                                         \
-	}                                                                                    \
-	struct type##_list *type##_list_take(struct type **items, size_t count)              \
-	{                                                                                    \
-		struct type##_list *l = malloc(sizeof(*l) + count * sizeof(struct type *));  \
-		size_t n = 0;                                                                \
-                                                                                             \
-		if (!l) {                                                                    \
-			for (size_t i = 0; i < count; i++)                                   \
-				type##_unref(items[i]);                                      \
-			return NULL;                                                         \
-		}                                                                            \
-		if (count)                                                                   \
-			qsort(items, count, sizeof(struct type *), type##_item_compare);     \
-		for (size_t i = 0; i < count; i++) {                                         \
-			if (n && strcmp(l->items[n - 1]->key, items[i]->key) == 0)           \
-				type##_unref(items[i]);                                      \
-			else                                                                 \
-				l->items[n++] = items[i];                                    \
-		}                                                                            \
-		l->count = n;                                                                \
-		l->serial = next_serial();                                                   \
-		atomic_init(&l->refs, 1);                                                    \
-		return l;                                                                    \
-	}                                                                                    \
-	struct type##_list *type##_list_ref(struct type##_list *l)                           \
-	{                                                                                    \
-		if (l)                                                                       \
-			atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);        \
-		return l;                                                                    \
-	}                                                                                    \
-	void type##_list_unref(struct type##_list *l)                                        \
-	{                                                                                    \
-		if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1) \
-			return;                                                              \
-		for (size_t i = 0; i < l->count; i++)                                        \
-			type##_unref(l->items[i]);                                           \
-		free(l);                                                                     \
-	}                                                                                    \
-	struct type *type##_list_find(const struct type##_list *l, const char *name)         \
-	{                                                                                    \
-		size_t lo = 0, hi = l->count;                                                \
-                                                                                             \
-		while (lo < hi) {                                                            \
-			size_t mid = lo + (hi - lo) / 2;                                     \
-			int c = strcmp(name, l->items[mid]->key);                            \
-                                                                                             \
-			if (c == 0)                                                          \
-				return l->items[mid];                                        \
-			if (c < 0)                                                           \
-				hi = mid;                                                    \
-			else                                                                 \
-				lo = mid + 1;                                                \
-		}                                                                            \
-		return NULL;                                                                 \
-	}
+/* What a list needs: the order of its items, which are the same when it says 0. */
+static int env_order(const struct env *a, const struct env *b)
+{
+	return strcmp(a->name, b->name);
+}
 
-LIST_DEFINE(env, name)
-LIST_DEFINE(version, version)
+static int version_order(const struct version *a, const struct version *b)
+{
+	return strcmp(a->version, b->version);
+}
 
-/*
- * Scopes of one name may live in two resource groups, so the key of their list is longer: kind,
- * name, subscription, group. scope_list_find() gives the first of that name.
- */
+/* Scopes of one name may live in two resource groups or subscriptions. */
 static int scope_order(const struct scope *a, const struct scope *b)
 {
 	const char *const x[] = {a->name, a->subscription, a->resource_group};
@@ -518,51 +461,76 @@ static int scope_order(const struct scope *a, const struct scope *b)
 	return 0;
 }
 
-static int scope_item_compare(const void *a, const void *b)
-{
-	return scope_order(*(struct scope *const *)a, *(struct scope *const *)b);
-}
-
-struct scope_list *scope_list_take(struct scope **items, size_t count)
-{
-	struct scope_list *l = malloc(sizeof(*l) + count * sizeof(struct scope *));
-	size_t n = 0;
-
-	if (!l) {
-		for (size_t i = 0; i < count; i++)
-			scope_unref(items[i]);
-		return NULL;
+#define LIST_DEFINE(type)                                                                    \
+	static int type##_item_compare(const void *a, const void *b)                         \
+	{                                                                                    \
+		return type##_order(*(struct type *const *)a, *(struct type *const *)b);     \
+	}                                                                                    \
+                                                                                             \
+	struct type##_list *type##_list_take(struct type **items, size_t count)              \
+	{                                                                                    \
+		struct type##_list *l = malloc(sizeof(*l) + count * sizeof(struct type *));  \
+		size_t n = 0;                                                                \
+                                                                                             \
+		if (count)                                                                   \
+			qsort(items, count, sizeof(struct type *), type##_item_compare);     \
+		for (size_t i = 0; i < count; i++) {                                         \
+			if (!l || (n && type##_order(l->items[n - 1], items[i]) == 0))       \
+				type##_unref(items[i]);                                      \
+			else                                                                 \
+				l->items[n++] = items[i];                                    \
+		}                                                                            \
+		if (!l)                                                                      \
+			return NULL;                                                         \
+		l->count = n;                                                                \
+		l->serial = next_serial();                                                   \
+		atomic_init(&l->refs, 1);                                                    \
+		return l;                                                                    \
+	}                                                                                    \
+                                                                                             \
+	struct type##_list *type##_list_ref(struct type##_list *l)                           \
+	{                                                                                    \
+		if (l)                                                                       \
+			atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);        \
+		return l;                                                                    \
+	}                                                                                    \
+                                                                                             \
+	void type##_list_unref(struct type##_list *l)                                        \
+	{                                                                                    \
+		if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1) \
+			return;                                                              \
+		for (size_t i = 0; i < l->count; i++)                                        \
+			type##_unref(l->items[i]);                                           \
+		free(l);                                                                     \
 	}
-	if (count)
-		qsort(items, count, sizeof(struct scope *), scope_item_compare);
-	for (size_t i = 0; i < count; i++) {
-		if (n && scope_order(l->items[n - 1], items[i]) == 0)
-			scope_unref(items[i]);
-		else
-			l->items[n++] = items[i];
+
+LIST_DEFINE(env)
+LIST_DEFINE(version)
+LIST_DEFINE(scope)
+
+#define FIND_DEFINE(type, key)                                                       \
+	struct type *type##_list_find(const struct type##_list *l, const char *name) \
+	{                                                                            \
+		size_t lo = 0, hi = l->count;                                        \
+                                                                                     \
+		while (lo < hi) {                                                    \
+			size_t mid = lo + (hi - lo) / 2;                             \
+			int c = strcmp(name, l->items[mid]->key);                    \
+                                                                                     \
+			if (c == 0)                                                  \
+				return l->items[mid];                                \
+			if (c < 0)                                                   \
+				hi = mid;                                            \
+			else                                                         \
+				lo = mid + 1;                                        \
+		}                                                                    \
+		return NULL;                                                         \
 	}
-	l->count = n;
-	l->serial = next_serial();
-	atomic_init(&l->refs, 1);
-	return l;
-}
 
-struct scope_list *scope_list_ref(struct scope_list *l)
-{
-	if (l)
-		atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
-	return l;
-}
+FIND_DEFINE(env, name)
+FIND_DEFINE(version, version)
 
-void scope_list_unref(struct scope_list *l)
-{
-	if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	for (size_t i = 0; i < l->count; i++)
-		scope_unref(l->items[i]);
-	free(l);
-}
-
+/* Workspaces come before registries and are few: from one end to the other. */
 struct scope *scope_list_find(const struct scope_list *l, const char *name)
 {
 	for (size_t i = 0; i < l->count; i++)
