@@ -2,9 +2,9 @@
  * catalog_int - what the parts of the catalog (catalog.c, fetch.c, lists.c, blocks.c,
  * change.c) share.
  *
- * Lock order: struct call -> the flights' lock, catalog -> the flights' lock. Nothing else nests;
- * the catalog's lock and a call's are never held together. The source, the changed callback and
- * the freeing of snapshots run without any of them.
+ * Lock order: struct call -> the flights' lock or the turns', catalog -> the flights' lock. Nothing
+ * else nests; the catalog's lock and a call's are never held together. The source, the changed
+ * callback and the freeing of snapshots run without any of them.
  */
 #ifndef MLENVFS_CACHE_CATALOG_INT_H
 #define MLENVFS_CACHE_CATALOG_INT_H

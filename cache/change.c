@@ -259,7 +259,7 @@ static void invalidate(const struct change *ch, const char *env)
 
 static void change_end(struct change *ch, int rc)
 {
-	if (is_doubtful(rc) && rc) {
+	if (rc && is_doubtful(rc)) {
 		if (ch->version)
 			invalidate(ch, ch->env);
 		invalidate(ch, NULL);
