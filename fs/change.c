@@ -5,9 +5,13 @@
 #include <string.h>
 
 #include "cache/catalog.h"
+#include "client/buf.h"
 #include "client/log.h"
+#include "fs/filelock.h"
 #include "fs/name.h"
 #include "fs/whiteout.h"
+
+enum { LOCK_NAME_MAX = 4096 };
 
 int change_allowed(const struct node *n, struct err *e)
 {
@@ -18,12 +22,31 @@ int change_allowed(const struct node *n, struct err *e)
 	return 0;
 }
 
+/* Reads, changes and sends back a version, with all other mounts of this user kept out. */
+static int update_version(struct fsys *fs, struct scope *s, const char *env, const char *version,
+			  const struct version_change *change, struct call *c, struct version **out,
+			  struct err *e)
+{
+	_cleanup_buf_ struct buf name = BUF_INIT(LOCK_NAME_MAX);
+	char key[SCOPE_KEY_SIZE];
+	int lock, rc = buf_addf(&name, "%s\n%s\n%s", tree_scope_key(s, key), env, version);
+
+	if (rc)
+		return rc;
+	lock = filelock_take(buf_str(&name), c, e);
+	if (lock < 0)
+		return lock;
+	rc = catalog_update_version(fs->catalog, s, env, version, change, c, out, e);
+	filelock_release(lock);
+	return rc;
+}
+
 static int set_archived(struct fsys *fs, struct scope *s, const char *env, const char *version,
 			bool archived, struct call *c, struct err *e)
 {
 	struct version_change change = {.archived = archived};
 	struct version *v = NULL;
-	int rc = catalog_update_version(fs->catalog, s, env, version, &change, c, &v, e);
+	int rc = update_version(fs, s, env, version, &change, c, &v, e);
 
 	version_unref(v);
 	return rc;
@@ -160,8 +183,7 @@ int change_version(struct fsys *fs, struct node *n, const struct version_change 
 		   struct call *c, struct err *e)
 {
 	struct version *v = NULL;
-	int rc = catalog_update_version(fs->catalog, n->scope, n->parent->name, n->name, change, c,
-					&v, e);
+	int rc = update_version(fs, n->scope, n->parent->name, n->name, change, c, &v, e);
 
 	if (!rc)
 		node_set_version(fs->nodes, n, v);

@@ -3,6 +3,7 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -112,6 +113,27 @@ def test_a_tag_of_somebody_else_is_kept(service, mount, make_mount):
     os.setxattr(mount.local / "a/1", "user.tag.from-one", b"1")
     os.setxattr(other.local / "a/1", "user.tag.from-two", b"2")
     assert tags(service) == {"team": "ml", "from-one": "1", "from-two": "2"}
+
+
+def test_two_mounts_set_different_tags_at_once_and_lose_none(service, mount, make_mount):
+    """The service has no ETags: the mounts of one machine keep out of each other's way themselves."""
+    shared = {"XDG_RUNTIME_DIR": str(mount.runtime)}
+    other = make_mount(service=service, options={"refresh": 3600}, env=shared)
+    # A slow service makes the window wide.
+    service.set_faults({"path": "*/versions/1", "method": "PUT", "delay_ms": 30})
+    writers = [threading.Thread(target=set_tags, args=(each.local / "a/1", who))
+               for each, who in ((mount, "one"), (other, "two"), (mount, "three"), (other, "four"))]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    expected = {f"{who}-{number}": str(number) for who in ("one", "two", "three", "four") for number in range(5)}
+    assert tags(service) == {"team": "ml", **expected}
+
+
+def set_tags(version, who):
+    for number in range(5):
+        os.setxattr(version, f"user.tag.{who}-{number}", str(number).encode())
 
 
 def test_a_failed_change_says_so_and_changes_nothing(service, mount):

@@ -217,7 +217,8 @@ class Mount(Sandbox):
         if reports:
             problems += [path.read_text(errors="replace")
                          for path in Path(reports).glob(f"*.{self.pid}")]
-        problems += [f"left behind: {path}" for path in self.runtime.iterdir()]
+        # The lock file stays: another mount may be about to open it.
+        problems += [f"left behind: {path}" for path in self.runtime.iterdir() if path.name != "mlenvfs.lock"]
         return problems
 
     def __exit__(self, exc_type, *exc):
