@@ -93,7 +93,8 @@ def test_flags_and_errors_are_as_on_a_local_disk(service, mount):
     assert errno_of(os.setxattr, version, "security.x", b"x") in (errno.EOPNOTSUPP, errno.EPERM)
     assert tags(service) == {"team": "ml"}
     registry = next((mount.path / "@azureml").glob("*/latest/spec.yml"))
-    assert errno_of(os.setxattr, registry, "user.tag.x", b"x") == errno.EROFS
+    # An ordinary user is stopped by the mode before the file system is asked.
+    assert errno_of(os.setxattr, registry, "user.tag.x", b"x") in (errno.EROFS, errno.EACCES)
 
 
 def test_setting_what_is_there_already_writes_nothing(service, mount):
@@ -266,7 +267,7 @@ def test_another_name_is_a_copy_and_not_a_move(service, mount, tmp_path):
 def test_a_registry_refuses(service, mount):
     version = next((mount.path / "@azureml").glob("*/1"))
     done = subprocess.run(["rm", "-rf", version], capture_output=True, text=True, check=False)
-    assert done.returncode and "Read-only" in done.stderr
+    assert done.returncode and ("Read-only" in done.stderr or "Permission denied" in done.stderr)
     assert (version / "spec.yml").exists()
 
 
