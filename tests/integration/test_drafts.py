@@ -107,6 +107,16 @@ def test_a_service_that_fails_leaves_the_draft(service, mount):
     assert versions(service, "a") == {"1", "2"}
 
 
+def test_an_answer_that_was_lost_is_one_version(service, mount):
+    draft = mount.local / "a/.next"
+    draft.mkdir()
+    (draft / "spec.yml").write_text(SPEC)
+    service.set_faults({"path": "*/versions/2", "method": "PUT", "lost": True, "times": 1})
+    os.rename(draft, mount.local / "a/2")
+    assert versions(service, "a") == {"1", "2"}
+    assert not draft.exists()
+
+
 def test_drafts_survive_a_remount(service, make_mount, tmp_path):
     service.put_version("a", "1", IMAGE)
     state = {"XDG_STATE_HOME": str(tmp_path)}
