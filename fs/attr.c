@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "cache/catalog.h"
+#include "client/cleanup.h"
 #include "client/clock.h"
+#include "fs/handle.h"
+#include "fs/local.h"
 #include "fs/name.h"
 #include "fs/notify.h"
 #include "fs/render.h"
@@ -208,6 +211,24 @@ static void fill_list_dir(struct fsys *fs, struct node *n, struct stat *st)
 	}
 }
 
+/* A file of the disk: its own attributes, under the number that the mount has for it. */
+static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
+{
+	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
+	char number[LOCAL_NUMBER_SIZE];
+	int rc = path ? local_stat(fs->local, path, st) : -ENOMEM;
+
+	/* Another file may have its name by now. */
+	if (!rc && strcmp(local_number(st, number), n->name) != 0)
+		rc = -ENOENT;
+	if (rc == -ENOENT)
+		rc = handles_stat(fs->handles, n->ino, st);
+	st->st_ino = n->ino;
+	st->st_uid = fs->uid;
+	st->st_gid = fs->gid;
+	return rc;
+}
+
 int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 {
 	*st = (struct stat){
@@ -219,6 +240,9 @@ int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 	};
 	*timeout = FSYS_FOREVER_S;
 	switch (n->kind) {
+	case NODE_LOCAL:
+		*timeout = 0;
+		return fill_local(fs, n, st);
 	case NODE_CONTEXT:
 		fill_context(fs, n, st);
 		return 0;
@@ -243,6 +267,8 @@ double attr_entry_timeout(struct fsys *fs, struct node *n)
 	case NODE_BUILD_LOG:
 	case NODE_CONTEXT:
 		return FSYS_FOREVER_S;
+	case NODE_LOCAL:
+		return 0;
 	default:
 		return list_timeout(fs, n);
 	}
@@ -265,6 +291,8 @@ mode_t attr_type(struct node_table *t, struct node *n)
 		link = is_link(v, n->kind);
 		version_unref(v);
 		return link ? S_IFLNK : S_IFREG;
+	case NODE_LOCAL:
+		return 0;
 	case NODE_CONTEXT:
 		if (n->ctx && ctxtree_get(n->ctx, n->ctx_index)->file)
 			return S_IFREG;

@@ -27,6 +27,7 @@ struct backend {
 	struct source *source;
 	char *about;
 	char *local_dir;
+	char *identity;
 };
 
 /* ---- files ---- */
@@ -80,6 +81,9 @@ static int start_embedded(struct backend *b, const struct options *o, struct err
 		return err_set(e, rc, "the directory %s for the embedded service can't be made: %s",
 			       b->local_dir, strerror(-rc));
 	conf.store = store;
+	b->identity = strdup(store);
+	if (!b->identity)
+		return -ENOMEM;
 	rc = emu_new(&conf, &b->emu, e);
 	if (!rc)
 		rc = make_socket_dir(b, e);
@@ -160,6 +164,17 @@ static int open_source(struct backend *b, const struct options *o, const struct 
 	return arm_source_new(&conf, &b->source, e);
 }
 
+static int set_identity(struct backend *b, const struct options *o, const struct source_uri *uri)
+{
+	const char *subscription = subscription_of(o, uri);
+
+	if (asprintf(&b->identity, "%s %s", endpoint_of(o, uri),
+		     subscription ? subscription : "") >= 0)
+		return 0;
+	b->identity = NULL;
+	return -ENOMEM;
+}
+
 /* What `status` shows and `import` connects with. */
 static int describe(struct backend *b, const struct options *o, const struct source_uri *uri)
 {
@@ -192,6 +207,8 @@ int backend_open(const struct options *o, struct backend **out, struct err *e)
 		rc = start_embedded(b, o, e);
 	else if (!rc)
 		rc = set_local_dir(b, "/tmp/");
+	if (!rc && !b->identity)
+		rc = set_identity(b, o, &uri);
 	if (!rc)
 		rc = take_token(&b->credential, e);
 	if (!rc)
@@ -217,6 +234,11 @@ const char *backend_about(const struct backend *b)
 	return b->about;
 }
 
+const char *backend_identity(const struct backend *b)
+{
+	return b->identity;
+}
+
 const char *backend_local_dir(const struct backend *b)
 {
 	return b->local_dir;
@@ -236,6 +258,7 @@ void backend_close(struct backend *b)
 	free(b->socket);
 	free(b->socket_dir);
 	free(b->local_dir);
+	free(b->identity);
 	free(b->about);
 	free(b);
 }

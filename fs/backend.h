@@ -23,6 +23,10 @@ struct source *backend_source(struct backend *b);
 /* JSON of what the mount says about its source, for user.mlenvfs.status; borrowed. */
 const char *backend_about(const struct backend *b);
 
+/* What names the service, the same at every mount of it: the store's path or the endpoint.
+ * Borrowed. */
+const char *backend_identity(const struct backend *b);
+
 /* The directory whose disk drafts and the embedded store lie on; borrowed. */
 const char *backend_local_dir(const struct backend *b);
 

@@ -6,8 +6,10 @@
 
 #include "cache/catalog.h"
 #include "client/buf.h"
+#include "client/cleanup.h"
 #include "client/log.h"
 #include "fs/filelock.h"
+#include "fs/local.h"
 #include "fs/name.h"
 #include "fs/whiteout.h"
 
@@ -151,12 +153,22 @@ static int archive_env(struct fsys *fs, struct scope *s, const char *env, uint64
 	return rc ? rc : restore_versions(fs, s, env, env_ino, by, c, e);
 }
 
+/* One that was never published: only its place on the disk goes. */
+static int remove_local_env(struct fsys *fs, const struct scope *s, const char *env)
+{
+	_cleanup_free_ char *path = local_env_path(s, env);
+
+	return path ? local_remove_tree(fs->local, path) : -ENOMEM;
+}
+
 int change_remove_env(struct fsys *fs, struct node *dir, const struct tree_item *env, pid_t by,
 		      struct call *c, struct err *e)
 {
 	uint64_t ino = tree_number(dir, env);
 	int rc;
 
+	if (!env->env)
+		return remove_local_env(fs, dir->scope, env->own_name);
 	if (dir->archived && !env->env->archived)
 		rc = 0; /* an active one: nothing of it was archived but what is deleted now */
 	else if (dir->archived || fs->delete_permanent)

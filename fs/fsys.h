@@ -9,6 +9,8 @@
 #include <sys/types.h>
 
 struct catalog;
+struct local;
+struct source;
 struct handles;
 struct node_table;
 struct notify;
@@ -19,6 +21,8 @@ struct whiteouts;
 
 struct fsys {
 	struct catalog *catalog;
+	struct source *source; /* for what goes past the catalog: uploads */
+	struct local *local;   /* the drafts; NULL: there are none (read-only mount) */
 	struct node_table *nodes;
 	struct handles *handles;
 	struct notify *notify;

@@ -1,7 +1,9 @@
 #include "fs/handle.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fs/tree.h"
 
@@ -23,6 +25,8 @@ static void release(struct handle *h)
 {
 	listing_free(h->listing);
 	free(h->text);
+	if (h->fd >= 0)
+		close(h->fd);
 	free(h);
 }
 
@@ -44,6 +48,7 @@ struct handle *handle_new(struct handles *hs)
 
 	if (!h)
 		return NULL;
+	h->fd = -1;
 	pthread_mutex_lock(&hs->lock);
 	h->next = hs->first;
 	h->link = &hs->first;
@@ -62,4 +67,16 @@ void handle_free(struct handles *hs, struct handle *h)
 		h->next->link = h->link;
 	pthread_mutex_unlock(&hs->lock);
 	release(h);
+}
+
+int handles_stat(struct handles *hs, uint64_t ino, struct stat *st)
+{
+	int rc = -ENOENT;
+
+	pthread_mutex_lock(&hs->lock);
+	for (const struct handle *h = hs->first; h && rc; h = h->next)
+		if (h->ino == ino && h->fd >= 0)
+			rc = fstat(h->fd, st) < 0 ? -errno : 0;
+	pthread_mutex_unlock(&hs->lock);
+	return rc;
 }

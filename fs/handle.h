@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 struct handles;
 struct listing;
@@ -15,6 +16,8 @@ struct handle {
 	struct listing *listing; /* a directory: owned */
 	char *text;              /* a rendered file: owned; NULL for a context file */
 	size_t size;
+	int fd;       /* a local file; -1: it is none */
+	uint64_t ino; /* of the local file */
 
 	/* protected by the list's lock */
 	struct handle *next;
@@ -31,6 +34,9 @@ struct handle *handle_new(struct handles *hs);
 
 /* Takes it out of the list and frees it with what it holds. Any thread. */
 void handle_free(struct handles *hs, struct handle *h);
+
+/* fstat(2) of a local file that is open, also when its name is gone. 0, or -ENOENT when none is. */
+int handles_stat(struct handles *hs, uint64_t ino, struct stat *st);
 
 /* Between struct fuse_file_info.fh and the handle. */
 static inline struct handle *handle_of(uint64_t fh)

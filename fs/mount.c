@@ -19,9 +19,11 @@
 #include "fs/backend.h"
 #include "fs/fsys.h"
 #include "fs/handle.h"
+#include "fs/local.h"
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/paths.h"
 #include "fs/whiteout.h"
 
 enum {
@@ -36,6 +38,7 @@ struct mount {
 	const struct options *o;
 	struct backend *backend;
 	struct node_table *nodes;
+	struct local *local;
 	struct handles *handles;
 	struct whiteouts *whiteouts;
 	struct whiteouts *emptied;
@@ -171,6 +174,8 @@ static void fill_fsys(struct mount *m)
 
 	m->fsys = (struct fsys){
 		.catalog = m->catalog,
+		.source = backend_source(m->backend),
+		.local = m->local,
 		.nodes = m->nodes,
 		.handles = m->handles,
 		.notify = m->notify,
@@ -217,6 +222,19 @@ static int first_contact(struct mount *m, struct err *e)
 	return rc;
 }
 
+/* Drafts belong to a service, whichever directory it is mounted at. */
+static int open_drafts(struct mount *m, struct err *e)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *root = NULL;
+	uint64_t number = node_number(0, NODE_LOCAL, backend_identity(m->backend));
+
+	if (asprintf(&name, "%016llx", (unsigned long long)number) < 0)
+		return -ENOMEM;
+	root = paths_drafts(name);
+	return root ? local_open(root, &m->local, e) : -ENOMEM;
+}
+
 static int open_layers(struct mount *m, struct err *e)
 {
 	int rc = backend_open(m->o, &m->backend, e);
@@ -230,7 +248,9 @@ static int open_layers(struct mount *m, struct err *e)
 	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
 	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify)
 		return -ENOMEM;
-	rc = open_catalog(m, e);
+	rc = m->o->ro ? 0 : open_drafts(m, e);
+	if (!rc)
+		rc = open_catalog(m, e);
 	if (rc)
 		return rc;
 	fill_fsys(m);
@@ -307,6 +327,7 @@ static void take_down(struct mount *m)
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);
 	node_table_free(m->nodes);
+	local_close(m->local);
 	backend_close(m->backend);
 	for (size_t i = 0; i < 2; i++)
 		if (m->wake[i] >= 0)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,7 @@ static void node_free(struct node *n)
 	version_unref(n->version);
 	ctxtree_unref(n->ctx);
 	ctxtree_unref(n->tree);
+	free(n->local);
 	free(n->name);
 	free(n);
 }
@@ -213,6 +215,11 @@ static struct node *node_make(struct node *parent, uint64_t ino, const struct no
 	n->version = version_ref(f->version);
 	n->ctx = ctxtree_ref(f->ctx);
 	n->sizes = (struct node_sizes){NULL, -1, -1, -1};
+	n->local = f->local ? strdup(f->local) : NULL;
+	if (f->local && !n->local) {
+		node_free(n);
+		return NULL;
+	}
 	return n;
 }
 
@@ -225,6 +232,9 @@ static bool same_context(const struct ctxtree *a, const struct ctxtree *b)
 
 static bool node_is(const struct node *n, const struct node *parent, const struct node_fields *f)
 {
+	/* A local file is told by its number on the disk, wherever it has been moved. */
+	if (n->kind == NODE_LOCAL && f->kind == NODE_LOCAL)
+		return strcmp(n->name, f->name) == 0;
 	if (n->parent != parent || n->kind != f->kind ||
 	    strcmp(n->name, f->name ? f->name : "") != 0)
 		return false;
@@ -283,7 +293,9 @@ static void insert_locked(struct node_table *t, struct node *n)
 
 struct node *node_intern(struct node_table *t, struct node *parent, const struct node_fields *f)
 {
-	uint64_t ino = node_number(parent->ino, f->kind, f->label ? f->label : f->name);
+	uint64_t ino = f->kind == NODE_LOCAL
+			       ? node_number(ROOT_INO, f->kind, f->name)
+			       : node_number(parent->ino, f->kind, f->label ? f->label : f->name);
 	struct node *fresh = node_make(parent, ino, f);
 	struct node *n;
 
@@ -303,6 +315,12 @@ struct node *node_intern(struct node_table *t, struct node *parent, const struct
 		}
 		if (f->version)
 			swap_version_locked(n, &fresh->version);
+		if (f->local) {
+			char *path = n->local;
+
+			n->local = fresh->local;
+			fresh->local = path;
+		}
 	} else {
 		n = fresh;
 		fresh = NULL;
@@ -345,6 +363,44 @@ struct ctxtree *node_get_tree(struct node_table *t, struct node *n)
 	tree = ctxtree_ref(n->tree);
 	pthread_mutex_unlock(&t->lock);
 	return tree;
+}
+
+char *node_get_local(struct node_table *t, struct node *n)
+{
+	char *path;
+
+	pthread_mutex_lock(&t->lock);
+	path = n->local ? strdup(n->local) : NULL;
+	pthread_mutex_unlock(&t->lock);
+	return path;
+}
+
+/* The path that n has after the move; NULL when it is not concerned or there is no memory. */
+static char *moved_path(const struct node *n, const char *from, const char *to)
+{
+	size_t len = strlen(from);
+	char *path;
+
+	if (!n->local || strncmp(n->local, from, len) != 0 ||
+	    (n->local[len] && n->local[len] != '/'))
+		return NULL;
+	return asprintf(&path, "%s%s", to, n->local + len) < 0 ? NULL : path;
+}
+
+void node_moved_local(struct node_table *t, const char *from, const char *to)
+{
+	pthread_mutex_lock(&t->lock);
+	for (uint64_t i = 0; i < t->n_buckets; i++) {
+		for (struct node *n = t->buckets[i]; n; n = n->next) {
+			char *path = moved_path(n, from, to);
+
+			if (path) {
+				free(n->local);
+				n->local = path;
+			}
+		}
+	}
+	pthread_mutex_unlock(&t->lock);
 }
 
 void node_set_version(struct node_table *t, struct node *n, struct version *v)

@@ -32,6 +32,7 @@ enum node_kind {
 	NODE_DOCKERFILE, /* Dockerfile: derived, or a symlink into context/ */
 	NODE_BUILD_LOG,  /* build.log */
 	NODE_CONTEXT,    /* context/ and the directories and files below it */
+	NODE_LOCAL,      /* a draft, and what is in it: a file or directory of the disk */
 };
 
 struct node_table;
@@ -56,6 +57,7 @@ struct node {
 
 	/* protected by the table's lock; read with the node_get_* functions */
 	struct env *env;
+	char *local;             /* NODE_LOCAL: its path below the drafts' directory */
 	struct version *version; /* NODE_VERSION: the newest record seen */
 	struct ctxtree *tree;    /* NODE_VERSION: its context, once it was looked into */
 	uint64_t listed;         /* identity of the listing that the kernel has cached */
@@ -76,6 +78,7 @@ struct node_fields {
 	struct env *env;
 	struct version *version;
 	struct ctxtree *ctx;
+	const char *local;
 };
 
 struct node_table *node_table_new(void);
@@ -108,6 +111,12 @@ uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label);
 struct version *node_get_version(struct node_table *t, struct node *n);
 struct env *node_get_env(struct node_table *t, struct node *n);
 struct ctxtree *node_get_tree(struct node_table *t, struct node *n);
+
+/* The path of a NODE_LOCAL, to be freed; NULL when memory ran out. */
+char *node_get_local(struct node_table *t, struct node *n);
+
+/* What lay at or below the path `from` lies at or below `to` now. */
+void node_moved_local(struct node_table *t, const char *from, const char *to);
 
 void node_set_version(struct node_table *t, struct node *n, struct version *v);
 void node_set_env(struct node_table *t, struct node *n, struct env *e);

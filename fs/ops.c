@@ -68,7 +68,7 @@ static bool is_ordinary(int rc)
 void ops_reply_error(fuse_req_t req, const char *what, const struct node *n, const char *name,
 		     int rc, const struct err *e)
 {
-	if (!is_ordinary(rc))
+	if (!is_ordinary(rc) || (rc == -EROFS && e && e->msg[0]))
 		log_warn("op=%s scope=%s env=%s name=%s errno=%d: %s", what,
 			 n && n->scope ? n->scope->name : "-", n ? n->name : "-", name ? name : "",
 			 program_errno(rc), err_text(e, rc));
@@ -98,45 +98,6 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 }
 
-/* ---- what this file system does not do ---- */
-
-static void refuse(fuse_req_t req)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-			struct fuse_file_info *fi)
-{
-	(void)ino, (void)attr, (void)to_set, (void)fi;
-	refuse(req);
-}
-
-static void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	(void)parent, (void)name, (void)mode, (void)rdev;
-	refuse(req);
-}
-
-static void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
-{
-	(void)link, (void)parent, (void)name;
-	refuse(req);
-}
-
-static void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
-{
-	(void)ino, (void)newparent, (void)newname;
-	refuse(req);
-}
-
-static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-		       struct fuse_file_info *fi)
-{
-	(void)parent, (void)name, (void)mode, (void)fi;
-	refuse(req);
-}
-
 const struct fuse_lowlevel_ops ops_table = {
 	.init = ops_init,
 	.lookup = ops_lookup,
@@ -154,6 +115,9 @@ const struct fuse_lowlevel_ops ops_table = {
 	.link = ops_link,
 	.open = ops_open,
 	.read = ops_read,
+	.write = ops_write,
+	.fsync = ops_fsync,
+	.fsyncdir = ops_fsyncdir,
 	.release = ops_release,
 	.opendir = ops_opendir,
 	.readdir = ops_readdir,

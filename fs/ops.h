@@ -41,6 +41,28 @@ struct node *ops_node(fuse_req_t req, fuse_ino_t ino);
 void ops_reply_error(fuse_req_t req, const char *what, const struct node *n, const char *name,
 		     int rc, const struct err *e);
 
+/* A directory entry for an item, with one lookup added to its node. 0 or a negative errno. */
+struct tree_item;
+int ops_fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *item,
+		   struct fuse_entry_param *entry);
+
+/* ---- drafts (ops_local.c): what the operations do for a NODE_LOCAL; 0 or a negative errno ---- */
+
+struct buf;
+struct handle;
+
+int ops_local_mkdir(struct fsys *fs, struct node *dir, const char *name, mode_t mode);
+int ops_local_open(struct fsys *fs, struct node *n, int flags, mode_t mode, struct handle *h);
+void ops_local_read(fuse_req_t req, const struct handle *h, size_t size, off_t off);
+int ops_local_readlink(struct fsys *fs, struct node *n, struct buf *out);
+int ops_local_getxattr(struct fsys *fs, struct node *n, const char *name, struct buf *out);
+int ops_local_listxattr(struct fsys *fs, struct node *n, struct buf *out);
+int ops_local_setxattr(struct fsys *fs, struct node *n, const char *name, const char *value,
+		       size_t size, int flags); /* value NULL: remove */
+int ops_local_remove(struct fsys *fs, const char *path, int flags);
+int ops_local_rename(struct fsys *fs, const char *from, struct node *to, const char *name,
+		     unsigned int flags);
+
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
 void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
@@ -64,6 +86,17 @@ void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		const char *newname, unsigned int flags);
+void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		 struct fuse_file_info *fi);
+void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name);
+void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname);
+void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		struct fuse_file_info *fi);
+void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+	       struct fuse_file_info *fi);
+void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 
 #endif

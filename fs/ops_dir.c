@@ -8,7 +8,10 @@
 #include "cache/catalog.h"
 #include "client/cleanup.h"
 #include "fs/attr.h"
+#include "fs/change.h"
 #include "fs/handle.h"
+#include "fs/local.h"
+#include "fs/spec.h"
 #include "fs/tree.h"
 #include "fs/whiteout.h"
 
@@ -17,8 +20,8 @@
 
 /* ---- lookup ---- */
 
-static int fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *item,
-		      struct fuse_entry_param *entry)
+int ops_fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *item,
+		   struct fuse_entry_param *entry)
 {
 	struct node *n = tree_intern(fs, dir, item);
 	int rc;
@@ -74,7 +77,7 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	if (!rc)
-		rc = fill_entry(fs, dir, &found->items[0], &entry);
+		rc = ops_fill_entry(fs, dir, &found->items[0], &entry);
 	listing_free(found);
 	if (rc)
 		ops_reply_error(req, "lookup", dir, name, rc, &e);
@@ -122,7 +125,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uintptr_t)h;
-	fi->cache_readdir = 1;
+	fi->cache_readdir = dir->kind != NODE_LOCAL;
 	/* The kernel's own copy of the listing holds for as long as the snapshot is the same. */
 	fi->keep_cache = node_swap_listed(fs->nodes, dir, h->listing->identity);
 	if (fuse_reply_open(req, fi) == -ENOENT)
@@ -172,7 +175,7 @@ static bool fill_plus(struct fill *f, const struct tree_item *item, off_t next)
 
 	if (fuse_add_direntry_plus(f->req, NULL, 0, item->name, NULL, 0) > room)
 		return false;
-	if (fill_entry(f->fs, f->dir, item, &entry))
+	if (ops_fill_entry(f->fs, f->dir, item, &entry))
 		return fill_plain(f, item->name, tree_number(f->dir, item), 0, next);
 	need = fuse_add_direntry_plus(f->req, f->data + f->used, room, item->name, &entry, next);
 	f->used += need;
@@ -190,6 +193,8 @@ static mode_t item_type(const struct tree_item *item)
 		return S_IFREG;
 	case NODE_DOCKERFILE:
 		return 0; /* DT_UNKNOWN: a file or a symlink */
+	case NODE_LOCAL:
+		return item->type;
 	case NODE_CONTEXT:
 		return item->ctx && ctxtree_get(item->ctx, item->ctx_index)->file ? S_IFREG
 										  : S_IFDIR;
@@ -250,25 +255,79 @@ void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	readdir_any(req, ino, size, off, fi, true);
 }
 
-/* ---- making a workspace ---- */
+/* ---- making directories ---- */
 
-static int make_workspace(struct fsys *fs, struct node *root, const char *name, struct call *c,
-			  struct fuse_entry_param *entry, struct err *e)
+static int make_workspace(struct fsys *fs, const char *name, struct call *c, struct err *e)
 {
-	struct listing *found;
 	struct scope *s;
 	int rc;
 
 	if (strncmp(name, ".Trash", 6) == 0)
 		return -EACCES;
 	rc = catalog_create_workspace(fs->catalog, name, c, &s, e);
+	if (!rc)
+		scope_unref(s);
+	return rc;
+}
+
+/* An environment is local until its first version is published. */
+static int make_env(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+		    struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	struct env_list *envs;
+	bool taken;
+	int rc = change_allowed(dir, e);
+
+	if (!rc)
+		rc = spec_check_name("environment", name, e);
+	if (rc)
+		return rc == -EBADMSG ? -EINVAL : rc;
+	rc = catalog_envs(fs->catalog, dir->scope, c, &envs, e);
 	if (rc)
 		return rc;
-	scope_unref(s);
-	rc = tree_lookup(fs, root, name, c, &found, e);
+	taken = env_list_find(envs, name) != NULL;
+	env_list_unref(envs);
+	if (taken)
+		return err_set(e, -EEXIST, "the environment %s exists (it may be archived)", name);
+	path = local_env_path(dir->scope, name);
+	return path ? local_make_dirs(fs->local, path) : -ENOMEM;
+}
+
+static int make_dir(struct fsys *fs, struct node *dir, const char *name, mode_t mode,
+		    struct call *c, struct err *e)
+{
+	switch (dir->kind) {
+	case NODE_ROOT:
+		return make_workspace(fs, name, c, e);
+	case NODE_SCOPE:
+		return make_env(fs, dir, name, c, e);
+	case NODE_ENV:
+		if (!tree_is_draft_name(name))
+			return err_set(e, -EROFS,
+				       "a version is made as a draft: mkdir .%s, fill it, and "
+				       "mv .%s %s publishes it",
+				       name, name, name);
+		return ops_local_mkdir(fs, dir, name, mode);
+	case NODE_LOCAL:
+		return ops_local_mkdir(fs, dir, name, mode);
+	default:
+		return -EROFS;
+	}
+}
+
+static int make_and_fill(struct fsys *fs, struct node *dir, const char *name, mode_t mode,
+			 struct call *c, struct fuse_entry_param *entry, struct err *e)
+{
+	struct listing *found;
+	int rc = make_dir(fs, dir, name, mode, c, e);
+
 	if (rc)
 		return rc;
-	rc = fill_entry(fs, root, &found->items[0], entry);
+	rc = tree_lookup(fs, dir, name, c, &found, e);
+	if (rc)
+		return rc;
+	rc = ops_fill_entry(fs, dir, &found->items[0], entry);
 	listing_free(found);
 	return rc;
 }
@@ -280,18 +339,15 @@ void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	struct fuse_entry_param entry;
 	struct err e = ERR_INIT;
 	struct ops_wait w;
-	int rc = -EROFS;
+	int rc;
 
-	(void)mode;
 	if (!dir)
 		return;
-	if (dir->kind == NODE_ROOT) {
-		ops_wait_begin(&w, req);
-		rc = make_workspace(fs, dir, name, &w.call, &entry, &e);
-		ops_wait_end(&w);
-	}
-	if (rc == -EINVAL)
-		fuse_reply_err(req, EINVAL); /* no name for a workspace: mkdir(2)'s word for it */
+	ops_wait_begin(&w, req);
+	rc = make_and_fill(fs, dir, name, mode, &w.call, &entry, &e);
+	ops_wait_end(&w);
+	if (rc == -EINVAL || rc == -EEXIST)
+		fuse_reply_err(req, -rc); /* no name for it, or taken: mkdir(2)'s words */
 	else if (rc)
 		ops_reply_error(req, "mkdir", dir, name, rc, &e);
 	else if (fuse_reply_entry(req, &entry) == -ENOENT)

@@ -53,6 +53,8 @@ static int link_target(struct fsys *fs, struct node *n, struct call *c, struct b
 		version_unref(v);
 		return rc;
 	}
+	if (n->kind == NODE_LOCAL)
+		return ops_local_readlink(fs, n, out);
 	if (n->kind != NODE_LATEST)
 		return -EINVAL;
 	rc = tree_latest(fs, n->parent, c, &v, e);
@@ -101,11 +103,15 @@ static int open_text(struct fsys *fs, struct node *n, struct handle *h)
 	return rc;
 }
 
-static int file_open(struct fsys *fs, struct node *n, struct call *c, struct handle *h,
+static int file_open(struct fsys *fs, struct node *n, int flags, struct call *c, struct handle *h,
 		     struct err *e)
 {
 	int rc;
 
+	if (n->kind == NODE_LOCAL)
+		return ops_local_open(fs, n, flags, 0, h);
+	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
+		return -EROFS;
 	if (attr_type(fs->nodes, n) == S_IFDIR)
 		return -EISDIR;
 	if (n->kind == NODE_CONTEXT)
@@ -125,17 +131,13 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
-	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
-		fuse_reply_err(req, EROFS);
-		return;
-	}
 	h = handle_new(fs->handles);
 	if (!h) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	ops_wait_begin(&w, req);
-	rc = file_open(fs, n, &w.call, h, &e);
+	rc = file_open(fs, n, fi->flags, &w.call, h, &e);
 	ops_wait_end(&w);
 	if (rc) {
 		handle_free(fs->handles, h);
@@ -144,7 +146,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = (uintptr_t)h;
 	/* What is cached of a file whose time and size did not move is right; a log grows. */
-	fi->keep_cache = n->kind != NODE_BUILD_LOG;
+	fi->keep_cache = n->kind != NODE_BUILD_LOG && n->kind != NODE_LOCAL;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_free(fs->handles, h);
 }
@@ -179,6 +181,10 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 
 	if (!n)
 		return;
+	if (h->fd >= 0) {
+		ops_local_read(req, h, size, off);
+		return;
+	}
 	if (!h->text) {
 		read_context(req, n, size, (uint64_t)off);
 		return;

@@ -2,13 +2,15 @@
 #include "fs/ops.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "client/log.h"
 #include "fs/change.h"
+#include "fs/name.h"
+#include "fs/publish.h"
 #include "fs/whiteout.h"
-
-/* A rename with flags that no two published things can be asked for. */
-enum { RENAME_KNOWN = 1 /* RENAME_NOREPLACE: nothing is ever replaced here */ };
 
 static int find(struct fsys *fs, struct node *dir, const char *name, struct call *c,
 		struct listing **out, struct err *e)
@@ -28,7 +30,11 @@ static int unlink_item(struct fsys *fs, struct node *dir, const char *name, stru
 
 	if (rc)
 		return rc;
-	rc = whiteout_add(fs->whiteouts, tree_group(dir), tree_number(dir, &found->items[0]));
+	if (found->items[0].kind == NODE_LOCAL)
+		rc = ops_local_remove(fs, found->items[0].local, 0);
+	else
+		rc = whiteout_add(fs->whiteouts, tree_group(dir),
+				  tree_number(dir, &found->items[0]));
 	listing_free(found);
 	return rc;
 }
@@ -85,8 +91,11 @@ static int check_empty(struct fsys *fs, struct node *dir, const struct tree_item
 static int remove_dir(struct fsys *fs, struct node *dir, const struct tree_item *item, pid_t by,
 		      struct call *c, struct err *e)
 {
-	int rc = item->kind == NODE_ARCHIVE ? -EBUSY : check_empty(fs, dir, item, c, e);
+	int rc;
 
+	if (item->kind == NODE_LOCAL)
+		return ops_local_remove(fs, item->local, AT_REMOVEDIR);
+	rc = item->kind == NODE_ARCHIVE ? -EBUSY : check_empty(fs, dir, item, c, e);
 	if (rc)
 		return rc;
 	switch (item->kind) {
@@ -150,17 +159,37 @@ static int check_free(struct fsys *fs, struct node *dir, const char *name, struc
 	return rc ? rc : -EEXIST;
 }
 
+/* Onto a version's name a draft is published; everywhere else it is a real rename. */
+static int move_draft(struct fsys *fs, const struct tree_item *item, struct node *to,
+		      const char *newname, unsigned int flags, struct call *c, struct err *e)
+{
+	char version[NAME_SIZE];
+	size_t len;
+
+	if (to->kind != NODE_ENV || tree_is_draft_name(newname))
+		return ops_local_rename(fs, item->local, to, newname, flags);
+	if (!S_ISDIR(item->type))
+		return -EROFS;
+	if (name_decode(NAME_VERSION, newname, version, &len))
+		return err_set(e, -EBADMSG, "%s is no name for a version", newname);
+	return publish_draft(fs, item->local, to, version, c, e);
+}
+
 /*
  * Between a place and its twin in .archived, things move; everywhere else mv(1) is told to copy
  * (EXDEV), because published things keep their names.
  */
 static int move(struct fsys *fs, struct node *from, const struct tree_item *item, struct node *to,
-		const char *newname, struct call *c, struct err *e)
+		const char *newname, unsigned int flags, struct call *c, struct err *e)
 {
 	bool twins = same_scope(from, to) && from->archived != to->archived &&
 		     strcmp(item->name, newname) == 0;
 	int rc;
 
+	if (item->kind == NODE_LOCAL)
+		return move_draft(fs, item, to, newname, flags, c, e);
+	if (flags & ~(unsigned)RENAME_NOREPLACE)
+		return -EINVAL;
 	if (item->kind != NODE_VERSION && item->kind != NODE_ENV)
 		return -EROFS;
 	if (!twins)
@@ -175,6 +204,14 @@ static int move(struct fsys *fs, struct node *from, const struct tree_item *item
 	return -EXDEV;
 }
 
+/* What is wrong with a draft is told as it is, and why in the log. */
+static void reply_reason(fuse_req_t req, const struct node *to, const char *name, int rc,
+			 const struct err *e)
+{
+	log_warn("op=rename env=%s name=%s errno=%d: %s", to->name, name, -rc, err_text(e, rc));
+	fuse_reply_err(req, -rc);
+}
+
 void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		const char *newname, unsigned int flags)
 {
@@ -187,18 +224,16 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 
 	if (!to)
 		return;
-	if (flags & ~(unsigned)RENAME_KNOWN) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
 	ops_wait_begin(&w, req);
 	rc = find(fs, from, name, &w.call, &found, &e);
 	if (!rc)
-		rc = move(fs, from, &found->items[0], to, newname, &w.call, &e);
+		rc = move(fs, from, &found->items[0], to, newname, flags, &w.call, &e);
 	ops_wait_end(&w);
 	listing_free(found);
-	if (rc == -EXDEV || rc == -EEXIST)
-		fuse_reply_err(req, -rc);
+	if (rc == -EBADMSG || rc == -EEXIST || rc == -EFBIG || rc == -EINVAL)
+		reply_reason(req, to, newname, rc, &e);
+	else if (rc == -EXDEV)
+		fuse_reply_err(req, EXDEV);
 	else
 		reply(req, "rename", from, name, rc, &e);
 }

@@ -54,7 +54,9 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		return;
 	if (is_user(name))
 		rc = refresh(req, n, &e);
-	if (!rc)
+	if (!rc && n->kind == NODE_LOCAL && is_user(name))
+		rc = ops_local_getxattr(ops_fsys(req), n, name, &value);
+	else if (!rc)
 		rc = xattr_get(ops_fsys(req), n, name, &value);
 	if (rc)
 		ops_reply_error(req, "getxattr", n, name, rc, &e);
@@ -72,7 +74,9 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	if (!n)
 		return;
 	rc = refresh(req, n, &e);
-	if (!rc)
+	if (!rc && n->kind == NODE_LOCAL)
+		rc = ops_local_listxattr(ops_fsys(req), n, &names);
+	else if (!rc)
 		rc = xattr_list(ops_fsys(req), n, &names);
 	if (rc)
 		ops_reply_error(req, "listxattr", n, NULL, rc, &e);
@@ -167,6 +171,9 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		catalog_expire(ops_fsys(req)->catalog);
 		notify_expire(ops_fsys(req)->notify);
 		fuse_reply_err(req, 0);
+	} else if (n->kind == NODE_LOCAL) {
+		rc = ops_local_setxattr(ops_fsys(req), n, name, value, size, flags);
+		fuse_reply_err(req, -rc);
 	} else if ((rc = copy_text(value, size, &text))) {
 		fuse_reply_err(req, -rc);
 	} else {
@@ -180,7 +187,9 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 	if (!n)
 		return;
-	if (is_user(name))
+	if (is_user(name) && n->kind == NODE_LOCAL)
+		fuse_reply_err(req, -ops_local_setxattr(ops_fsys(req), n, name, NULL, 0, 0));
+	else if (is_user(name))
 		change_attribute(req, n, name, NULL, 0);
 	else
 		fuse_reply_err(req, EOPNOTSUPP);

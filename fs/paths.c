@@ -34,6 +34,19 @@ char *paths_store(void)
 	return n < 0 ? NULL : path;
 }
 
+char *paths_drafts(const char *name)
+{
+	const char *state = getenv("XDG_STATE_HOME");
+	char *path;
+	int n;
+
+	if (state && state[0] == '/')
+		n = asprintf(&path, "%s/mlenvfs/drafts/%s", state, name);
+	else
+		n = asprintf(&path, "%s/.local/state/mlenvfs/drafts/%s", home(), name);
+	return n < 0 ? NULL : path;
+}
+
 int paths_make_parents(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);

@@ -10,6 +10,12 @@
  */
 char *paths_store(void);
 
+/*
+ * $XDG_STATE_HOME/mlenvfs/drafts/NAME, else below ~/.local/state: where the drafts of one source
+ * lie. To be freed; NULL when memory ran out. Call before threads are started.
+ */
+char *paths_drafts(const char *name);
+
 /* Makes the directories that lead to the file path, each 0700. 0 or a negative errno. */
 int paths_make_parents(const char *path);
 

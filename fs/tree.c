@@ -14,6 +14,9 @@
 /* The identity of listings that never change: of a version and of a build context. */
 enum { FIXED_LISTING = 1 };
 
+/* The root's inode number: where local files, which have numbers of their own, hang. */
+enum { FUSE_ROOT = 1 };
+
 static const char ANONYMOUS_ENV[] = "CliV2AnonymousEnvironment";
 
 /* ---- listings ---- */
@@ -26,7 +29,8 @@ static struct listing *listing_new(size_t room)
 		return NULL;
 	l->cap = room ? room : 1;
 	l->items = calloc(l->cap, sizeof(*l->items));
-	l->texts = calloc(l->cap, sizeof(*l->texts));
+	l->text_cap = l->cap;
+	l->texts = calloc(l->text_cap, sizeof(*l->texts));
 	if (!l->items || !l->texts) {
 		listing_free(l);
 		return NULL;
@@ -57,7 +61,7 @@ static int add(struct listing *l, struct tree_item item, const char *encoded)
 	if (encoded) {
 		char *copy = strdup(encoded);
 
-		if (!copy || l->n_texts >= l->cap) {
+		if (!copy || l->n_texts >= l->text_cap) {
 			free(copy);
 			return -ENOMEM;
 		}
@@ -70,6 +74,37 @@ static int add(struct listing *l, struct tree_item item, const char *encoded)
 		item.own_name = "";
 	l->items[l->count++] = item;
 	return 0;
+}
+
+int tree_add_copy(struct listing *l, struct tree_item item, const char *name, const char *own_name,
+		  const char *local)
+{
+	char **slots[] = {(char **)&item.name, (char **)&item.own_name, (char **)&item.local};
+	const char *const texts[] = {name, own_name, local};
+
+	if (l->count == l->cap || l->n_texts + 3 > l->text_cap) {
+		size_t cap = 2 * l->cap + 8, text_cap = l->text_cap + 3 * cap;
+		struct tree_item *items = reallocarray(l->items, cap, sizeof(*items));
+		char **all;
+
+		if (!items)
+			return -ENOMEM;
+		l->items = items;
+		l->cap = cap;
+		all = reallocarray(l->texts, text_cap, sizeof(*all));
+		if (!all)
+			return -ENOMEM;
+		l->texts = all;
+		l->text_cap = text_cap;
+	}
+	for (size_t i = 0; i < 3; i++) {
+		*slots[i] = texts[i] ? strdup(texts[i]) : NULL;
+		if (texts[i] && !*slots[i])
+			return -ENOMEM;
+		if (texts[i])
+			l->texts[l->n_texts++] = *slots[i];
+	}
+	return add(l, item, NULL);
 }
 
 /* The encoded form of text when it differs from it, else NULL. */
@@ -136,7 +171,7 @@ static int add_scope(struct listing *l, struct scope *s, const char *name)
 	struct tree_item item = {.kind = NODE_SCOPE, .scope = s};
 	char *copy = strdup(tree_scope_key(s, key));
 
-	if (!copy || l->n_texts >= l->cap) {
+	if (!copy || l->n_texts >= l->text_cap) {
 		free(copy);
 		return -ENOMEM;
 	}
@@ -613,6 +648,8 @@ static int lookup_any(struct fsys *fs, struct node *dir, const char *name, struc
 
 uint64_t tree_number(const struct node *dir, const struct tree_item *item)
 {
+	if (item->kind == NODE_LOCAL)
+		return node_number(FUSE_ROOT, item->kind, item->own_name);
 	return node_number(dir->ino, item->kind,
 			   item->kind == NODE_SCOPE ? item->own_name : item->name);
 }
@@ -648,16 +685,47 @@ static int finish(int rc, struct listing **out)
 	return rc;
 }
 
+static int list_local(struct fsys *fs, struct node *dir, const char *wanted, struct listing **out)
+{
+	*out = listing_new(0);
+	if (!*out)
+		return -ENOMEM;
+	(*out)->scope = scope_ref(dir->scope);
+	return tree_merge_local(fs, dir, *out, wanted);
+}
+
+static bool is_draft(const struct fsys *fs, const struct node *dir, const char *name)
+{
+	return dir->kind == NODE_ENV && tree_is_draft_name(name) && tree_has_drafts(fs, dir);
+}
+
+/* What is published under the name, or an environment that has only drafts. */
+static int lookup_published(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+			    struct listing **out, struct err *e)
+{
+	int rc = lookup_any(fs, dir, name, c, out, e);
+
+	if (rc == -ENOENT && dir->kind == NODE_SCOPE && tree_has_drafts(fs, dir))
+		return tree_merge_local(fs, dir, *out, name);
+	return rc;
+}
+
 int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
 	      struct err *e)
 {
 	int rc;
 
 	*out = NULL;
+	if (dir->kind == NODE_LOCAL)
+		return finish(list_local(fs, dir, NULL, out), out);
 	rc = finish(list_any(fs, dir, c, out, e), out);
-	if (!rc)
-		hide_removed(fs, dir, *out);
-	return rc;
+	if (rc == -ENOENT && dir->kind == NODE_ENV && tree_has_drafts(fs, dir) &&
+	    tree_env_is_local(fs, dir))
+		return finish(list_local(fs, dir, NULL, out), out);
+	if (rc)
+		return rc;
+	hide_removed(fs, dir, *out);
+	return tree_has_drafts(fs, dir) ? finish(tree_merge_local(fs, dir, *out, NULL), out) : 0;
 }
 
 bool tree_is_probe(const struct node *dir, const char *name)
@@ -674,9 +742,12 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 	int rc;
 
 	*out = NULL;
-	if (tree_is_probe(dir, name))
+	if (dir->kind == NODE_LOCAL || is_draft(fs, dir, name))
+		rc = finish(list_local(fs, dir, name, out), out);
+	else if (tree_is_probe(dir, name))
 		return -ENOENT;
-	rc = finish(lookup_any(fs, dir, name, c, out, e), out);
+	else
+		rc = finish(lookup_published(fs, dir, name, c, out, e), out);
 	if (!rc)
 		hide_removed(fs, dir, *out);
 	if (!rc && (*out)->count == 0)
@@ -696,6 +767,7 @@ struct node *tree_intern(struct fsys *fs, struct node *dir, const struct tree_it
 		.env = item->env,
 		.version = item->version,
 		.ctx = item->ctx,
+		.local = item->local,
 	};
 
 	return node_intern(fs->nodes, dir, &f);

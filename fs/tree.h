@@ -23,6 +23,8 @@ struct tree_item {
 	struct env *env;
 	struct version *version;
 	struct ctxtree *ctx;
+	const char *local; /* NODE_LOCAL: its path */
+	mode_t type;       /* NODE_LOCAL: S_IFREG, S_IFDIR, S_IFLNK */
 };
 
 struct listing {
@@ -39,6 +41,7 @@ struct listing {
 	struct version *version;
 	char **texts;
 	size_t n_texts;
+	size_t text_cap;
 	size_t cap;
 };
 
@@ -57,6 +60,27 @@ void listing_free(struct listing *l); /* NULL is allowed */
 
 /* A name that tools look for everywhere and that can't be in dir: nobody has to be asked. */
 bool tree_is_probe(const struct node *dir, const char *name);
+
+/* ---- drafts: tree_local.c ---- */
+
+/* Whether a directory can hold drafts beside what is published. */
+bool tree_has_drafts(const struct fsys *fs, const struct node *dir);
+
+/* Whether there is a place for drafts of an environment on the disk. */
+bool tree_env_is_local(struct fsys *fs, const struct node *env);
+
+/*
+ * Adds what lies on the disk to the listing of a directory (a NODE_LOCAL, or one that has drafts):
+ * all of it, or the one name wanted.
+ */
+int tree_merge_local(struct fsys *fs, struct node *dir, struct listing *l, const char *wanted);
+
+/* Adds an item whose name (and path, or own_name) are copied into the listing. */
+int tree_add_copy(struct listing *l, struct tree_item item, const char *name, const char *own_name,
+		  const char *local);
+
+/* Names of drafts: a leading dot, and more than dots behind it. */
+bool tree_is_draft_name(const char *name);
 
 /* The inode number of an item in a directory (collisions aside). */
 uint64_t tree_number(const struct node *dir, const struct tree_item *item);

@@ -134,7 +134,7 @@ def test_content_can_not_be_changed_yet_and_says_so(fresh):
     spec = mount.local / "e/1/spec.yml"
     assert errno_of(open, spec, "a") == errno.EROFS
     assert errno_of(open, mount.local / "e/1/new", "w") == errno.EROFS
-    assert errno_of(os.mkdir, mount.local / "new") == errno.EROFS
+    assert errno_of(os.mkdir, mount.local / "e/2") == errno.EROFS
     assert errno_of(os.rename, spec, mount.local / "e/1/other") == errno.EROFS
     assert errno_of(os.symlink, "x", mount.local / "e/l") == errno.EROFS
     assert errno_of(os.truncate, spec, 0) == errno.EROFS

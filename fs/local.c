@@ -1,0 +1,157 @@
+#include "fs/local.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cleanup.h"
+#include "fs/name.h"
+#include "fs/node.h"
+#include "fs/paths.h"
+#include "fs/tree.h"
+
+enum { DEPTH_MAX = 256 };
+
+struct local {
+	int fd;
+};
+
+int local_open(const char *root, struct local **out, struct err *e)
+{
+	_cleanup_free_ char *below = local_join(root, "x");
+	int rc = below ? paths_make_parents(below) : -ENOMEM;
+
+	*out = rc ? NULL : malloc(sizeof(**out));
+	if (rc || !*out)
+		return err_set(e, rc ? rc : -ENOMEM, "the directory %s for drafts: %s", root,
+			       strerror(rc ? -rc : ENOMEM));
+	(*out)->fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if ((*out)->fd >= 0)
+		return 0;
+	rc = err_set(e, -errno, "the directory %s for drafts: %s", root, strerror(errno));
+	free(*out);
+	*out = NULL;
+	return rc;
+}
+
+void local_close(struct local *l)
+{
+	if (!l)
+		return;
+	close(l->fd);
+	free(l);
+}
+
+int local_fd(const struct local *l)
+{
+	return l->fd;
+}
+
+char *local_join(const char *dir, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+char *local_scope_path(const struct scope *s)
+{
+	char key[SCOPE_KEY_SIZE], *path;
+	uint64_t number = node_number(1, NODE_SCOPE, tree_scope_key(s, key));
+
+	return asprintf(&path, "%016llx", (unsigned long long)number) < 0 ? NULL : path;
+}
+
+char *local_env_path(const struct scope *s, const char *env)
+{
+	_cleanup_free_ char *scope = local_scope_path(s);
+	char name[NAME_SIZE];
+
+	name_encode(NAME_ENV, env, strlen(env), name);
+	return scope ? local_join(scope, name) : NULL;
+}
+
+int local_make_dirs(struct local *l, const char *path)
+{
+	_cleanup_free_ char *copy = local_join(path, "");
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdirat(l->fd, copy, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return 0;
+}
+
+const char *local_number(const struct stat *st, char out[LOCAL_NUMBER_SIZE])
+{
+	snprintf(out, LOCAL_NUMBER_SIZE, "%llx-%llx", (unsigned long long)st->st_dev,
+		 (unsigned long long)st->st_ino);
+	return out;
+}
+
+int local_stat(struct local *l, const char *path, struct stat *st)
+{
+	return fstatat(l->fd, path, st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int local_open_dir(struct local *l, const char *path)
+{
+	int fd = openat(l->fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int remove_in(int dirfd, const char *name, int depth);
+
+/* Takes over fd. */
+static int remove_all_in(int fd, int depth)
+{
+	DIR *dir = fdopendir(fd);
+	const struct dirent *d;
+	int rc = 0;
+
+	if (!dir) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	while (!rc && (d = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			rc = remove_in(fd, d->d_name, depth + 1);
+	closedir(dir);
+	return rc;
+}
+
+static int remove_in(int dirfd, const char *name, int depth)
+{
+	int fd, rc;
+
+	if (unlinkat(dirfd, name, 0) == 0)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	if (depth > DEPTH_MAX)
+		return -ELOOP;
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = remove_all_in(fd, depth);
+	if (!rc && unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
+		rc = -errno;
+	return rc;
+}
+
+int local_remove_tree(struct local *l, const char *path)
+{
+	return remove_in(l->fd, path, 0);
+}

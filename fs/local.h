@@ -1,0 +1,54 @@
+/*
+ * local - the user's own files: drafts, as real directories and files below one directory of the
+ * disk.
+ *
+ * Everything is named by a path relative to that directory. Nothing is ever followed out of it:
+ * paths are made here from names that cannot hold a slash, and the last part is never a followed
+ * link. Crash safety is the local file system's. All functions may be called from any thread.
+ */
+#ifndef MLENVFS_FS_LOCAL_H
+#define MLENVFS_FS_LOCAL_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "client/asset.h"
+#include "client/err.h"
+
+struct local;
+
+enum { LOCAL_PATH_MAX = 4096 };
+
+/* Opens (and makes) the directory. Negative errno with a text. */
+int local_open(const char *root, struct local **out, struct err *e);
+void local_close(struct local *l); /* NULL is allowed */
+
+/* A descriptor of the directory, for the *at() calls; borrowed. */
+int local_fd(const struct local *l);
+
+/* Where the drafts of a workspace, and of an environment in it, lie. To be freed; NULL: no memory.
+ */
+char *local_scope_path(const struct scope *s);
+char *local_env_path(const struct scope *s, const char *env);
+
+/* dir + "/" + name. To be freed; NULL: no memory. */
+char *local_join(const char *dir, const char *name);
+
+/* Makes the directories of a path that are not there, each 0700. 0 or a negative errno. */
+int local_make_dirs(struct local *l, const char *path);
+
+/* What tells a file of the disk from all others, also after it was moved. Returns out. */
+enum { LOCAL_NUMBER_SIZE = 48 };
+const char *local_number(const struct stat *st, char out[LOCAL_NUMBER_SIZE]);
+
+/* lstat(2). 0 or a negative errno. */
+int local_stat(struct local *l, const char *path, struct stat *st);
+
+/* Opens a directory for reading its names. A descriptor or a negative errno. */
+int local_open_dir(struct local *l, const char *path);
+
+/* Removes a directory with everything in it. 0 or the first negative errno. */
+int local_remove_tree(struct local *l, const char *path);
+
+#endif
