@@ -172,7 +172,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 {
 	struct fsys *fs = ops_fsys(req);
 	struct node *dir = ops_node(req, parent);
-	struct fuse_entry_param entry;
+	struct fuse_entry_param entry = {0};
 	_cleanup_free_ char *path = NULL;
 	struct handle *h;
 	int rc;
