@@ -1,8 +1,10 @@
 #include "fs/change.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cache/catalog.h"
 #include "client/buf.h"
@@ -147,18 +149,21 @@ static int restore_versions(struct fsys *fs, struct scope *s, const char *env, u
 static int archive_env(struct fsys *fs, struct scope *s, const char *env, uint64_t env_ino,
 		       pid_t by, struct call *c, struct err *e)
 {
-	int rc = set_env_archived(fs, s, env, true, c, e);
+	/* First: a version of an archived environment can't be restored (azureml-rest.md section
+	 * 7). */
+	int rc = restore_versions(fs, s, env, env_ino, by, c, e);
 
-	/* The environment hides them now, whatever they are. */
-	return rc ? rc : restore_versions(fs, s, env, env_ino, by, c, e);
+	return rc ? rc : set_env_archived(fs, s, env, true, c, e);
 }
 
-/* One that was never published: only its place on the disk goes. */
+/* One that was never published: only its place on the disk goes, if nothing came into it. */
 static int remove_local_env(struct fsys *fs, const struct scope *s, const char *env)
 {
 	_cleanup_free_ char *path = local_env_path(s, env);
 
-	return path ? local_remove_tree(fs->local, path) : -ENOMEM;
+	if (!path)
+		return -ENOMEM;
+	return unlinkat(local_fd(fs->local), path, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
 int change_remove_env(struct fsys *fs, struct node *dir, const struct tree_item *env, pid_t by,

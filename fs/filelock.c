@@ -9,23 +9,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/cleanup.h"
 #include "client/clock.h"
 #include "fs/node.h"
 
-enum { PATH_SIZE = 512, FIRST_WAIT_MS = 1, LONGEST_WAIT_MS = 32 };
+enum { FIRST_WAIT_MS = 1, LONGEST_WAIT_MS = 32 };
 
 /* The user's own runtime directory, or a file in /tmp that is only his. */
 static int open_file(struct err *e)
 {
 	const char *run = getenv("XDG_RUNTIME_DIR");
-	char path[PATH_SIZE];
+	_cleanup_free_ char *path = NULL;
 	struct stat st;
-	int fd, rc;
+	int fd, rc, n;
 
 	if (run && run[0] == '/')
-		snprintf(path, sizeof(path), "%s/mlenvfs.lock", run);
+		n = asprintf(&path, "%s/mlenvfs.lock", run);
 	else
-		snprintf(path, sizeof(path), "/tmp/mlenvfs-%u.lock", geteuid());
+		n = asprintf(&path, "/tmp/mlenvfs-%u.lock", geteuid());
+	if (n < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(e, -errno, "the lock file %s can't be opened: %s", path,

@@ -111,47 +111,39 @@ int local_open_dir(struct local *l, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int remove_in(int dirfd, const char *name, int depth);
-
-/* Takes over fd. */
-static int remove_all_in(int fd, int depth)
+/* Takes over fd. Every directory below it that is empty, or gets so, is removed. */
+static void remove_empty_in(int fd, int depth)
 {
 	DIR *dir = fdopendir(fd);
 	const struct dirent *d;
-	int rc = 0;
 
 	if (!dir) {
-		rc = -errno;
 		close(fd);
-		return rc;
+		return;
 	}
-	while (!rc && (d = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			rc = remove_in(fd, d->d_name, depth + 1);
+	while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
+		int below;
+
+		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
+			continue;
+		below = openat(fd, d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (below < 0)
+			continue;
+		if (depth < DEPTH_MAX)
+			remove_empty_in(below, depth + 1);
+		else
+			close(below);
+		unlinkat(fd, d->d_name, AT_REMOVEDIR);
+	}
 	closedir(dir);
-	return rc;
 }
 
-static int remove_in(int dirfd, const char *name, int depth)
+int local_remove_empty(struct local *l, const char *path)
 {
-	int fd, rc;
+	int fd = local_open_dir(l, path);
 
-	if (unlinkat(dirfd, name, 0) == 0)
-		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
-	if (depth > DEPTH_MAX)
-		return -ELOOP;
-	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
-	rc = remove_all_in(fd, depth);
-	if (!rc && unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
-		rc = -errno;
-	return rc;
-}
-
-int local_remove_tree(struct local *l, const char *path)
-{
-	return remove_in(l->fd, path, 0);
+		return fd;
+	remove_empty_in(fd, 0);
+	return unlinkat(l->fd, path, AT_REMOVEDIR) < 0 ? -errno : 0;
 }

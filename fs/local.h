@@ -48,7 +48,10 @@ int local_stat(struct local *l, const char *path, struct stat *st);
 /* Opens a directory for reading its names. A descriptor or a negative errno. */
 int local_open_dir(struct local *l, const char *path);
 
-/* Removes a directory with everything in it. 0 or the first negative errno. */
-int local_remove_tree(struct local *l, const char *path);
+/*
+ * Removes a directory, and those below it, as far as nothing but directories is in them. 0 when all
+ * of it is gone, -ENOTEMPTY when something stays, or another negative errno.
+ */
+int local_remove_empty(struct local *l, const char *path);
 
 #endif

@@ -159,7 +159,7 @@ int ops_local_open(struct fsys *fs, struct node *n, int flags, mode_t mode, stru
 	if (!path)
 		return -ENOMEM;
 	fd = openat(local_fd(fs->local), path,
-		    (flags & ~O_CREAT & ~O_EXCL) | O_NOFOLLOW | O_CLOEXEC, mode);
+		    (flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	h->fd = fd;
@@ -187,7 +187,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		rc = -ENOMEM;
 	if (!rc) {
 		h->fd = openat(local_fd(fs->local), path,
-			       fi->flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+			       (fi->flags & ~O_DIRECT) | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
 			       (mode & 0777) | S_IRUSR | S_IWUSR);
 		rc = h->fd < 0 ? -errno : reply_made(req, dir, name, &entry);
 	}

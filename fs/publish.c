@@ -1,8 +1,10 @@
 #include "fs/publish.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "cache/catalog.h"
 #include "client/cleanup.h"
@@ -58,9 +60,91 @@ static int register_version(struct fsys *fs, const struct assetdir *dir, struct 
 	return rc;
 }
 
-static int publish_open(struct fsys *fs, int fd, struct node *env, const char *version,
-			struct call *c, struct err *e)
+/* ---- what a draft leaves behind ---- */
+
+/* One file that was published, as it was when it was read. */
+struct part {
+	char *path;
+	struct stat st;
+};
+
+struct parts {
+	struct part *parts;
+	size_t n;
+};
+
+static void parts_free(struct parts *p)
 {
+	for (size_t i = 0; i < p->n; i++)
+		free(p->parts[i].path);
+	free(p->parts);
+}
+
+/* Takes dir/name over when it is there. */
+static int add_part(struct fsys *fs, struct parts *p, const char *dir, const char *name)
+{
+	struct part *part = &p->parts[p->n];
+	int rc;
+
+	part->path = local_join(dir, name);
+	if (!part->path)
+		return -ENOMEM;
+	rc = local_stat(fs->local, part->path, &part->st);
+	if (!rc && !S_ISDIR(part->st.st_mode)) {
+		p->n++;
+		return 0;
+	}
+	free(part->path);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* The files that the version is made of, and those that are derived from it. */
+static int collect_parts(struct fsys *fs, const char *path, const struct assetdir *dir,
+			 struct parts *p)
+{
+	const char *const names[] = {"spec.yml", "Dockerfile", "build.log", dir->spec->conda_path};
+	const size_t n_names = sizeof(names) / sizeof(*names);
+	_cleanup_free_ char *context = NULL;
+	int rc = 0;
+
+	p->parts = calloc(dir->n_files + n_names, sizeof(*p->parts));
+	context = local_join(path, dir->spec->build_path ? dir->spec->build_path : "");
+	if (!p->parts || !context)
+		return -ENOMEM;
+	for (size_t i = 0; !rc && i < n_names; i++)
+		rc = names[i] ? add_part(fs, p, path, names[i]) : 0;
+	for (size_t i = 0; !rc && i < dir->n_files; i++)
+		rc = add_part(fs, p, context, dir->files[i].path);
+	return rc;
+}
+
+static bool unchanged(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/*
+ * Removes what is in the version now. Everything else stays where it is: notes, a repository, what
+ * an ignore file excludes, and what somebody wrote while it was published.
+ */
+static void clear_draft(struct fsys *fs, const char *path, const struct parts *p)
+{
+	struct stat now;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (local_stat(fs->local, p->parts[i].path, &now) == 0 &&
+		    unchanged(&now, &p->parts[i].st))
+			unlinkat(local_fd(fs->local), p->parts[i].path, 0);
+	if (local_remove_empty(fs->local, path))
+		log_info("op=publish draft=%s: what is not part of the version stays in the draft",
+			 path);
+}
+
+static int publish_open(struct fsys *fs, int fd, const char *path, struct node *env,
+			const char *version, struct call *c, struct err *e)
+{
+	struct parts parts = {0};
 	struct assetdir *dir;
 	int rc = assetdir_read(fd, "spec.yml", -1, env->name, version, &dir, e);
 
@@ -68,7 +152,12 @@ static int publish_open(struct fsys *fs, int fd, struct node *env, const char *v
 		return rc;
 	if (dir->warnings)
 		log_warn("op=publish env=%s version=%s: %s", env->name, version, dir->warnings);
-	rc = register_version(fs, dir, env, version, c, e);
+	rc = collect_parts(fs, path, dir, &parts);
+	if (!rc)
+		rc = register_version(fs, dir, env, version, c, e);
+	if (!rc)
+		clear_draft(fs, path, &parts);
+	parts_free(&parts);
 	assetdir_free(dir);
 	return rc;
 }
@@ -93,16 +182,8 @@ int publish_draft(struct fsys *fs, const char *path, struct node *env, const cha
 	if (!rc)
 		rc = check_free(fs, env, version, c, e);
 	if (!rc)
-		rc = publish_open(fs, fd, env, version, c, e);
-	if (rc) {
-		if (fd >= 0)
-			note_error(fd, e, rc);
-		return rc;
-	}
-	rc = local_remove_tree(fs->local, path);
-	if (rc)
-		log_warn("op=publish env=%s version=%s: it is published, but the draft can't be "
-			 "removed: %s",
-			 env->name, version, strerror(-rc));
-	return 0;
+		rc = publish_open(fs, fd, path, env, version, c, e);
+	if (rc && fd >= 0)
+		note_error(fd, e, rc);
+	return rc;
 }

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from lib.mount import wait_until
+
 IMAGE = {"image": "mcr.microsoft.com/azureml/base:1"}
 SPEC = "image: mcr.microsoft.com/azureml/base:2\ntags: {team: ml}\n"
 
@@ -182,8 +184,52 @@ def test_editors_and_git_work_in_a_draft(mount):
     run("git", "-C", draft, "init", "-q")
     run("git", "-C", draft, "-c", "user.name=t", "-c", "user.email=t@example.org", "add", ".")
     run("git", "-C", draft, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "x")
+    (draft / "notes").mkdir()
+    (draft / "notes/todo").write_text("mine")
     os.rename(draft, mount.local / "a/9")
     assert "base:9" in (mount.local / "a/9/spec.yml").read_text()
+    assert sorted(os.listdir(draft)) == [".git", "notes"], "what is no part of the version is not lost"
+    assert (draft / "notes/todo").read_text() == "mine"
+    run("git", "-C", draft, "log")
+
+
+def test_what_an_ignore_file_excludes_stays_in_the_draft(service, mount):
+    draft = mount.local / "a/.ctx"
+    (draft / "context/data").mkdir(parents=True)
+    (draft / "spec.yml").write_text("build: {path: context}\n")
+    for name, text in (("Dockerfile", "FROM scratch\n"), (".amlignore", "*.log\n"), ("data/x", "x"), ("data/y.log", "y")):
+        (draft / "context" / name).write_text(text)
+    os.rename(draft, mount.local / "a/5")
+    shown = mount.local / "a/5/context"
+    assert {str(p.relative_to(shown)) for p in shown.rglob("*") if p.is_file()} == {"Dockerfile", ".amlignore", "data/x"}
+    assert [str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()] == ["context/data/y.log"]
+
+
+def test_what_was_written_while_it_was_published_is_not_lost(service, mount):
+    draft = mount.local / "a/.next"
+    draft.mkdir()
+    (draft / "spec.yml").write_text(SPEC)
+    service.set_faults({"path": "*/versions/2", "method": "PUT", "delay_ms": 1000})
+    spec = os.open(draft / "spec.yml", os.O_WRONLY | os.O_APPEND)
+    flights = requests(service)
+    with subprocess.Popen(["mv", draft, mount.local / "a/2"]) as mv:
+        wait_until(lambda: requests(service) > flights or mv.poll() is not None, 20, "the publication")
+        os.write(spec, b"# a last thought\n")
+        os.close(spec)
+        assert mv.wait(60) == 0
+    assert "last thought" in (draft / "spec.yml").read_text()
+    assert versions(service, "a") == {"1", "2"}
+
+
+def requests(service):
+    return service.counters()["total"]
+
+
+def test_direct_io(mount):
+    draft = mount.local / "a/.direct"
+    draft.mkdir()
+    subprocess.run(["dd", "if=/dev/zero", f"of={draft}/x", "bs=1000", "count=3", "oflag=direct", "status=none"], check=True)
+    assert (draft / "x").stat().st_size == 3000
 
 
 def test_where_no_drafts_are(service, mount, make_mount):
