@@ -11,7 +11,7 @@
 #include "client/conda.h"
 #include "fs/spec.h"
 
-enum { TEXT_MAX = 1 << 20, CONTEXT_FILES = 64 };
+enum { TEXT_MAX = 1 << 20, URI_SIZE = 64 };
 
 static void *must(void *p)
 {
@@ -44,13 +44,21 @@ void model_init(struct model *m, struct backend *b)
 	for (size_t i = 0; i < MODEL_ENVS; i++) {
 		snprintf(m->envs[i].name, sizeof(m->envs[i].name), "%c", (char)('a' + i));
 		m->envs[i].top = tree_new("", TREE_DIR);
+		m->envs[i].scratch = tree_new("", TREE_DIR);
 	}
 }
 
 static void version_clear(struct mversion *v)
 {
 	version_unref(v->v);
+	version_unref(v->kept);
 	tree_free(v->context);
+	tree_free(v->gone);
+	tree_free(v->local);
+	bytes_unref(v->spec);
+	bytes_unref(v->conda);
+	while (v->edits)
+		model_edit_drop(v, v->edits->rel);
 	free(v);
 }
 
@@ -62,6 +70,7 @@ void model_clear(struct model *m)
 		while (env->versions)
 			model_remove(env, env->versions->name);
 		tree_free(env->top);
+		tree_free(env->scratch);
 	}
 	for (size_t i = 0; i < MODEL_FDS; i++)
 		bytes_unref(m->fds[i].bytes);
@@ -145,6 +154,8 @@ struct mversion *model_add(struct model *m, struct menv *env, struct version *v,
 	new->v = v;
 	new->context = context;
 	new->order = ++m->order;
+	new->gone = tree_new("", TREE_DIR);
+	new->local = tree_new("", TREE_DIR);
 	if (number_of(new->name) > env->highest)
 		env->highest = number_of(new->name);
 	new->next = env->versions;
@@ -179,68 +190,55 @@ static char *conda_json(const struct bytes *text)
 }
 
 struct gathered {
-	struct service_file files[CONTEXT_FILES];
-	char paths[CONTEXT_FILES][TREE_PATH];
-	size_t n;
+	uint64_t hash;
 	struct tree *copy;
 	bool bad;
 };
 
+static void hash_bytes(uint64_t *h, const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		*h = (*h ^ (unsigned char)data[i]) * UINT64_C(0x100000001b3);
+}
+
+/* The order in which files come must not matter: sums of their hashes. */
 static void gather(void *arg, const char *path, struct tree *t)
 {
 	struct gathered *g = arg;
+	struct bytes *own;
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
 
-	if (t->kind == TREE_LINK || g->n == CONTEXT_FILES) {
+	if (t->kind != TREE_FILE) {
 		g->bad = true;
 		return;
 	}
-	snprintf(g->paths[g->n], TREE_PATH, "%s", path);
-	g->files[g->n] = (struct service_file){
-		.path = g->paths[g->n], .text = t->bytes->data, .len = t->bytes->len};
-	g->n++;
-	tree_put(g->copy, path, t->bytes);
+	hash_bytes(&h, path, strlen(path) + 1);
+	hash_bytes(&h, t->bytes->data, t->bytes->len);
+	g->hash += h;
+	own = bytes_new(t->bytes->data, t->bytes->len);
+	tree_put(g->copy, path, own);
+	bytes_unref(own);
 }
 
-static int by_path(const void *a, const void *b)
-{
-	return strcmp(((const struct service_file *)a)->path,
-		      ((const struct service_file *)b)->path);
-}
-
-/* The bytes of what is gathered must not change with those of the files they come from. */
-static void detach(void *arg, const char *path, struct tree *t)
-{
-	struct bytes *own = bytes_new(t->bytes->data, t->bytes->len);
-
-	(void)arg, (void)path;
-	bytes_unref(t->bytes);
-	t->bytes = own;
-}
-
-static int read_context(struct model *m, struct tree *dir, const struct spec *spec,
-			struct tree **context, const char **uri)
+/* The model's own name for a context, by its content. */
+static int read_context(struct tree *dir, const struct spec *spec, struct tree **context,
+			char uri[URI_SIZE])
 {
 	struct tree *from = tree_at(dir, spec->build_path);
-	struct gathered *g;
-	bool good;
+	struct gathered g = {.copy = tree_new("context", TREE_DIR)};
 
 	if (!from || from->kind != TREE_DIR)
+		g.bad = true;
+	else
+		tree_each(from, gather, &g);
+	if (g.bad ||
+	    !tree_at(g.copy, spec->dockerfile_path ? spec->dockerfile_path : "Dockerfile")) {
+		tree_free(g.copy);
 		return -EBADMSG;
-	g = must(calloc(1, sizeof(*g)));
-	g->copy = tree_new("context", TREE_DIR);
-	tree_each(from, gather, g);
-	qsort(g->files, g->n, sizeof(*g->files), by_path);
-	good = !g->bad &&
-	       tree_at(g->copy, spec->dockerfile_path ? spec->dockerfile_path : "Dockerfile");
-	if (good) {
-		*uri = m->b->ops->upload(m->b, g->files, g->n);
-		tree_each(g->copy, detach, NULL);
-		*context = g->copy;
-	} else {
-		tree_free(g->copy);
 	}
-	free(g);
-	return good ? 0 : -EBADMSG;
+	snprintf(uri, URI_SIZE, "https://model.example/%016llx/", (unsigned long long)g.hash);
+	*context = g.copy;
+	return 0;
 }
 
 static int read_conda(struct tree *dir, const struct spec *spec, char **conda)
@@ -254,13 +252,13 @@ static int read_conda(struct tree *dir, const struct spec *spec, char **conda)
 	return *conda ? 0 : -EBADMSG;
 }
 
-int model_read(struct model *m, struct tree *dir, const char *env, const char *version,
+int model_read(struct tree *dir, const char *env, const char *version,
 	       struct version **out, struct tree **context)
 {
 	struct tree *file = tree_at(dir, "spec.yml");
 	_cleanup_free_ char *conda = NULL;
 	struct spec *spec = NULL;
-	const char *uri = NULL;
+	char uri[URI_SIZE] = "";
 	int rc = -EBADMSG;
 
 	*out = NULL;
@@ -270,9 +268,9 @@ int model_read(struct model *m, struct tree *dir, const char *env, const char *v
 	if (!rc)
 		rc = read_conda(dir, spec, &conda);
 	if (!rc && spec->build_path && !spec->build_is_url)
-		rc = read_context(m, dir, spec, context, &uri);
+		rc = read_context(dir, spec, context, uri);
 	if (!rc)
-		*out = must(spec_to_version(spec, env, version, conda, uri));
+		*out = must(spec_to_version(spec, env, version, conda, uri[0] ? uri : NULL));
 	spec_free(spec);
 	return rc;
 }
@@ -285,24 +283,10 @@ static void put_text(struct tree *dir, const char *path, const struct buf *text)
 	bytes_unref(bytes);
 }
 
-struct copying {
-	struct tree *to;
-};
-
-static void copy_file(void *arg, const char *path, struct tree *t)
-{
-	const struct copying *c = arg;
-	struct bytes *own = bytes_new(t->bytes->data, t->bytes->len);
-
-	tree_put(c->to, path, own);
-	bytes_unref(own);
-}
-
 struct tree *model_files(const struct mversion *v)
 {
 	struct tree *files = tree_new("", TREE_DIR), *context;
 	struct buf text = BUF_INIT(TEXT_MAX);
-	struct copying c;
 
 	must(spec_render(v->v, &text) ? NULL : files);
 	put_text(files, "spec.yml", &text);
@@ -315,8 +299,7 @@ struct tree *model_files(const struct mversion *v)
 	if (v->context) {
 		context = tree_new("context", TREE_DIR);
 		tree_add(files, context);
-		c.to = context;
-		tree_each(v->context, copy_file, &c);
+		tree_overlay(context, v->context);
 	}
 	return files;
 }

@@ -16,13 +16,35 @@
 
 enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 32 };
 
-/* A version as it should be. */
+/* A file of a published version that is being edited, or was and is still on show. */
+struct medit {
+	char rel[TREE_NAME];
+	struct bytes *bytes;
+	bool dirty;     /* written, and not saved since */
+	bool attempted; /* saved, or refused, at least once */
+	bool saved;     /* the last of these went well */
+	bool old;       /* left alone for so long that it is dropped when nothing else keeps it */
+	unsigned int writers;
+	int owner; /* the process that saved it */
+	unsigned int generation;
+	struct medit *next;
+};
+
+/* A version as it should be, and what its directory shows beside it on this machine. */
 struct mversion {
 	char name[VERSION_NAME];
 	struct version *v; /* conda as the service gives it, context_uri as it names it */
 	struct tree *context;
 	bool archived;
 	unsigned int order; /* of creation */
+	struct bytes *spec;     /* as it was saved here; NULL: never */
+	struct bytes *conda;
+	struct version *kept;   /* the record that they were saved for */
+	struct medit *edits;
+	char base[VERSION_NAME]; /* what was published from here last; "": itself */
+	struct tree *gone;       /* what was removed and comes back, as empty files */
+	struct tree *local;      /* what belongs to it only: refused bytes, files of no spec */
+	bool refused;            /* the last save failed */
 	struct mversion *next;
 };
 
@@ -33,7 +55,8 @@ struct menv {
 	bool archived; /* with all its versions */
 	long highest;  /* number that a version ever had */
 	struct mversion *versions;
-	struct tree *top; /* what lies in its directory: drafts */
+	struct tree *top;     /* what lies in its directory: drafts */
+	struct tree *scratch; /* seen in each of its versions */
 };
 
 /* An open file. */
@@ -43,12 +66,14 @@ struct mfd {
 	int proc;
 	int flags;
 	struct bytes *bytes;
+	bool counted; /* among the writers of an edit */
 };
 
 struct model {
 	struct backend *b;
 	struct menv envs[MODEL_ENVS];
 	struct mfd fds[MODEL_FDS];
+	unsigned int generations[BACKEND_PROCS]; /* of the process of that number */
 	enum service_fault fault;
 	unsigned int order;
 	struct service_counts expected;
@@ -90,12 +115,63 @@ bool model_env_shown(const struct menv *env, bool archived);
 /*
  * The record that a directory describes, under these names (its own are overruled): 0, or -EBADMSG
  * when it is no valid environment. *context is its build context (a reference of its own; NULL: it
- * has none), uploaded in the service. Both are to be freed.
+ * has none). Both are to be freed.
  */
-int model_read(struct model *m, struct tree *dir, const char *env, const char *version,
+int model_read(struct tree *dir, const char *env, const char *version,
 	       struct version **out, struct tree **context);
 
-/* The files that a version shows, as a tree: spec.yml, conda.yml, context/... To be freed. */
+/* The files of a version as the record amounts to them: spec.yml, conda.yml, context/... */
 struct tree *model_files(const struct mversion *v);
+
+/* ---- what a version's directory shows (model_view.c) ---- */
+
+/* Everything that is seen in it, as a tree to be freed; files are shared with the model. */
+struct tree *model_view(struct menv *env, struct mversion *v);
+
+/* Whether the path in a version's directory is part of the environment's definition. */
+bool model_is_asset(const char *rel);
+
+struct medit *model_edit(struct mversion *v, const char *rel);
+
+/* Begins to edit a file, or touches one that is edited already: with these bytes (taken). */
+struct medit *model_edit_begin(struct mversion *v, const char *rel, struct bytes *bytes);
+void model_edit_drop(struct mversion *v, const char *rel);
+
+/* The edit that these bytes are of; NULL: none. */
+struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct menv **env,
+			    struct mversion **v);
+
+/* Drops what is over: called before anything is compared. */
+void model_sweep(struct model *m);
+
+/* Everything that is left alone is old from now on; what was removed is back. */
+void model_pass(struct model *m);
+
+/* ---- saves (model_save.c) ---- */
+
+enum msave_what { SAVE_NOTHING, SAVE_ASIDE, SAVE_UPDATED, SAVE_NEW };
+
+/* What a save should come to. */
+struct msave {
+	int rc; /* what the program is told */
+	bool lost; /* the version is made, but its answer is lost: -ETIMEDOUT would do too */
+	enum msave_what what;
+	struct version *v; /* the record that is to be */
+	struct tree *context;
+	struct bytes *spec; /* the texts that it was made of */
+	struct bytes *conda;
+};
+
+/* Of these bytes as the file rel in the directory of v. Nothing is changed. To be cleared. */
+void model_save(struct model *m, struct menv *env, struct mversion *v, const char *rel,
+		struct bytes *bytes, struct msave *out);
+void model_save_clear(struct msave *s);
+
+/* Whether the bytes are valid by themselves: 0 or -EBADMSG. */
+int model_check(struct menv *env, const char *rel, const struct bytes *bytes);
+
+/* What became of a save of an edit that the process made: got is what it was told. */
+void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
+		 const struct msave *s, int got, int proc);
 
 #endif

@@ -94,6 +94,7 @@ void tree_free(struct tree *t)
 		tree_free(c);
 	}
 	bytes_unref(t->bytes);
+	bytes_unref(t->other);
 	free(t->target);
 	free(t);
 }
@@ -275,15 +276,14 @@ struct tree *tree_open(struct tree *dir, const char *path, bool create, bool exc
 	return *rc ? NULL : t;
 }
 
-void tree_put(struct tree *dir, const char *path, struct bytes *bytes)
+void tree_make_parents(struct tree *dir, const char *path)
 {
 	const char *slash;
-	struct tree *t;
 
 	while ((slash = strchr(path, '/'))) {
 		size_t len = (size_t)(slash - path);
+		struct tree *t = *slot(dir, path, len);
 
-		t = *slot(dir, path, len);
 		if (!t) {
 			t = tree_new("", TREE_DIR);
 			snprintf(t->name, sizeof(t->name), "%.*s", (int)len, path);
@@ -292,10 +292,40 @@ void tree_put(struct tree *dir, const char *path, struct bytes *bytes)
 		dir = t;
 		path = slash + 1;
 	}
-	tree_free(tree_take(dir, path));
-	t = tree_new(path, TREE_FILE);
+}
+
+void tree_put(struct tree *dir, const char *path, struct bytes *bytes)
+{
+	const char *name;
+	struct tree *t;
+	int rc;
+
+	tree_make_parents(dir, path);
+	dir = tree_parent(dir, path, &name, &rc);
+	must(dir);
+	tree_free(tree_take(dir, name));
+	t = tree_new(name, TREE_FILE);
 	t->bytes = bytes_ref(bytes);
 	tree_add(dir, t);
+}
+
+void tree_overlay(struct tree *to, const struct tree *from)
+{
+	for (const struct tree *c = from->first; c; c = c->next) {
+		struct tree *t = tree_child(to, c->name);
+
+		if (t && (t->kind != TREE_DIR || c->kind != TREE_DIR)) {
+			tree_free(tree_take(to, c->name));
+			t = NULL;
+		}
+		if (!t) {
+			t = tree_new(c->name, c->kind);
+			t->bytes = c->bytes ? bytes_ref(c->bytes) : NULL;
+			t->target = c->target ? must(strdup(c->target)) : NULL;
+			tree_add(to, t);
+		}
+		tree_overlay(t, c);
+	}
 }
 
 static void each_below(struct tree *dir, const char *prefix, tree_tell_fn *tell, void *arg)

@@ -31,12 +31,18 @@ bool bytes_equal(const struct bytes *b, const void *data, size_t len);
 void bytes_write(struct bytes *b, const void *data, size_t len, size_t off);
 void bytes_resize(struct bytes *b, size_t len);
 
-enum tree_kind { TREE_DIR, TREE_FILE, TREE_LINK };
+enum tree_kind {
+	TREE_DIR,
+	TREE_FILE,
+	TREE_LINK,
+	TREE_DERIVED, /* something of which only the name counts */
+};
 
 struct tree {
 	char name[TREE_NAME];
 	enum tree_kind kind;
 	struct bytes *bytes; /* a file's */
+	struct bytes *other; /* what it may hold as well; NULL: nothing */
 	char *target;        /* a link's */
 	struct tree *first;  /* a directory's */
 	struct tree *next;
@@ -69,6 +75,12 @@ struct tree *tree_open(struct tree *dir, const char *path, bool create, bool exc
 
 /* The file at path with these bytes (a reference is taken), its directories made. */
 void tree_put(struct tree *dir, const char *path, struct bytes *bytes);
+
+/* The directories that lead to path, as far as they are not there. */
+void tree_make_parents(struct tree *dir, const char *path);
+
+/* Puts what is in from, copied, over what is in to; files are shared. */
+void tree_overlay(struct tree *to, const struct tree *from);
 
 /* Calls tell() for every file and link below dir, with its path. */
 typedef void tree_tell_fn(void *arg, const char *path, struct tree *t);

@@ -1,0 +1,351 @@
+/* model_save - what a save comes to. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/buf.h"
+#include "client/cleanup.h"
+#include "client/conda.h"
+#include "fs/spec.h"
+#include "tests/model/model.h"
+
+enum { TEXT_MAX = 1 << 20 };
+
+/* ---- whether bytes are valid by themselves ---- */
+
+static int check_spec(const char *env, const struct bytes *bytes)
+{
+	struct spec *spec;
+	int rc = spec_parse(bytes->data, bytes->len, &spec, NULL);
+
+	if (rc)
+		return rc;
+	if (spec->name && strcmp(spec->name, env) != 0)
+		rc = -EBADMSG;
+	if (spec->build_path && !spec->build_is_url && strcmp(spec->build_path, "context") != 0)
+		rc = -EBADMSG;
+	spec_free(spec);
+	return rc;
+}
+
+int model_check(struct menv *env, const char *rel, const struct bytes *bytes)
+{
+	struct buf json = BUF_INIT(TEXT_MAX);
+	int rc = 0;
+
+	if (strcmp(rel, "spec.yml") == 0)
+		return check_spec(env->name, bytes);
+	if (strcmp(rel, "conda.yml") == 0)
+		rc = conda_to_json(bytes->data, bytes->len, &json, NULL);
+	buf_free(&json);
+	return rc;
+}
+
+/* ---- what the directory says then ---- */
+
+/* The version that the directory's files were published as; NULL: it is gone. */
+static struct mversion *base_of(struct menv *env, struct mversion *v)
+{
+	return v->base[0] ? model_version(env, v->base) : v;
+}
+
+static void put_edits(struct tree *stage, struct mversion *v)
+{
+	for (struct medit *e = v->edits; e; e = e->next)
+		if (e->saved && !e->dirty)
+			tree_put(stage, e->rel, e->bytes);
+}
+
+struct taking {
+	struct tree *from;
+};
+
+static void take_out(void *arg, const char *path, struct tree *t)
+{
+	const struct taking *k = arg;
+	const char *name;
+	struct tree *dir;
+	int rc;
+
+	(void)t;
+	if (strncmp(path, "context/", 8) != 0)
+		return;
+	dir = tree_parent(k->from, path, &name, &rc);
+	if (dir)
+		tree_free(tree_take(dir, name));
+}
+
+/* The bytes that are saved; other files as they were saved before, else as the base has them. */
+static struct tree *stage_of(struct mversion *v, struct mversion *base, const char *rel,
+			     struct bytes *bytes)
+{
+	struct tree *stage = model_files(base), *conda = tree_child(v->local, "conda.yml");
+	struct taking k = {stage};
+
+	tree_each(v->gone, take_out, &k);
+	if (conda)
+		tree_put(stage, "conda.yml", conda->bytes);
+	put_edits(stage, v);
+	tree_put(stage, rel, bytes);
+	return stage;
+}
+
+static struct spec *spec_of(struct tree *stage)
+{
+	struct tree *t = tree_child(stage, "spec.yml");
+	struct spec *spec = NULL;
+
+	if (!t || spec_parse(t->bytes->data, t->bytes->len, &spec, NULL))
+		return NULL;
+	return spec;
+}
+
+static bool is_part(const struct spec *spec, const char *rel)
+{
+	if (strcmp(rel, "spec.yml") == 0)
+		return true;
+	if (strcmp(rel, "conda.yml") == 0)
+		return spec->conda_path && strcmp(spec->conda_path, rel) == 0;
+	return spec->build_path && !spec->build_is_url;
+}
+
+static bool same_definition(const struct version *a, const struct version *b)
+{
+	struct version fields = *a, *like;
+	bool same;
+
+	fields.tags = b->tags;
+	fields.n_tags = b->n_tags;
+	fields.description = b->description;
+	like = version_new(&fields);
+	same = like && version_same_content(like, b);
+	version_unref(like);
+	return same;
+}
+
+/* ---- the decision ---- */
+
+static int change_errno(const struct model *m)
+{
+	switch (m->fault) {
+	case FAULT_DOWN:
+		return -EHOSTUNREACH;
+	case FAULT_DENIED:
+		return -EACCES;
+	case FAULT_BUSY:
+		return -EBUSY;
+	default:
+		return 0;
+	}
+}
+
+static void publish_fault(const struct model *m, struct msave *s, bool uploads)
+{
+	switch (m->fault) {
+	case FAULT_PUT:
+		s->rc = -EIO;
+		break;
+	case FAULT_UPLOAD:
+		s->rc = uploads ? -EIO : 0;
+		break;
+	case FAULT_LOOK:
+		s->rc = -ETIMEDOUT;
+		break;
+	case FAULT_LOST:
+		s->lost = true;
+		break;
+	default:
+		s->rc = change_errno(m);
+		break;
+	}
+}
+
+/* Its number: the one that is asked for, else the next. */
+static int choose_name(struct menv *env, struct mversion *v, struct mversion *base,
+		       const struct spec *spec, char name[VERSION_NAME], bool *wanted)
+{
+	const char *said = spec->version;
+
+	*wanted = said && strcmp(said, v->name) != 0 && strcmp(said, base->name) != 0;
+	if (*wanted)
+		snprintf(name, VERSION_NAME, "%s", said);
+	else
+		snprintf(name, VERSION_NAME, "%ld", model_next(env, false));
+	return 0;
+}
+
+static struct version *renamed(const struct version *v, const char *name)
+{
+	struct version fields = *v, *new;
+
+	fields.version = name;
+	new = version_new(&fields);
+	if (!new)
+		exit(1);
+	return new;
+}
+
+static void decide(struct model *m, struct menv *env, struct mversion *v, struct mversion *base,
+		   const struct spec *spec, struct msave *s)
+{
+	const struct mversion *taken;
+	char name[VERSION_NAME];
+	struct version *record = s->v;
+	bool wanted, same = same_definition(record, base->v);
+
+	choose_name(env, v, base, spec, name, &wanted);
+	if (same && !wanted) {
+		s->what = version_same_content(record, base->v) ? SAVE_NOTHING : SAVE_UPDATED;
+		s->rc = s->what == SAVE_UPDATED ? change_errno(m) : 0;
+		s->v = renamed(record, base->name);
+		version_unref(record);
+		return;
+	}
+	s->what = SAVE_NEW;
+	s->v = renamed(record, name);
+	version_unref(record);
+	taken = wanted ? model_version(env, name) : NULL;
+	if (taken && version_same_content(taken->v, s->v))
+		s->what = SAVE_NOTHING; /* it is there, as it is wanted */
+	else if (taken)
+		s->rc = -EEXIST;
+	else
+		publish_fault(m, s, s->v->context_uri &&
+					    (!base->v->context_uri ||
+					     strcmp(s->v->context_uri, base->v->context_uri) != 0));
+}
+
+static struct bytes *text_of(struct tree *stage, const char *name)
+{
+	struct tree *t = tree_child(stage, name);
+
+	return t ? bytes_new(t->bytes->data, t->bytes->len) : NULL;
+}
+
+void model_save(struct model *m, struct menv *env, struct mversion *v, const char *rel,
+		struct bytes *bytes, struct msave *out)
+{
+	struct mversion *base = base_of(env, v);
+	struct tree *stage;
+	struct spec *spec;
+
+	*out = (struct msave){0};
+	if (!base) {
+		out->rc = -EIO;
+		return;
+	}
+	stage = stage_of(v, base, rel, bytes);
+	spec = spec_of(stage);
+	out->rc = model_check(env, "spec.yml", tree_child(stage, "spec.yml")->bytes);
+	if (!out->rc)
+		out->rc = model_read(stage, env->name, base->name, &out->v, &out->context);
+	if (!out->rc && !is_part(spec, rel))
+		out->what = SAVE_ASIDE;
+	else if (!out->rc)
+		decide(m, env, v, base, spec, out);
+	out->spec = text_of(stage, "spec.yml");
+	out->conda = text_of(stage, "conda.yml");
+	spec_free(spec);
+	tree_free(stage);
+}
+
+void model_save_clear(struct msave *s)
+{
+	version_unref(s->v);
+	tree_free(s->context);
+	bytes_unref(s->spec);
+	bytes_unref(s->conda);
+}
+
+/* ---- what becomes of it ---- */
+
+static void keep_texts(struct mversion *v, const struct msave *s)
+{
+	bytes_unref(v->spec);
+	bytes_unref(v->conda);
+	version_unref(v->kept);
+	v->spec = s->spec ? bytes_ref(s->spec) : NULL;
+	v->conda = s->conda ? bytes_ref(s->conda) : NULL;
+	v->kept = version_ref(v->v);
+}
+
+static void refuse(struct mversion *v, struct medit *e, int proc, unsigned int generation)
+{
+	char name[TREE_PATH], other[TREE_PATH];
+	struct bytes *copy = bytes_new(e->bytes->data, e->bytes->len);
+	bool mine = e->attempted && !e->saved && e->owner == proc && e->generation == generation;
+
+	path_print(name, "%s.rejected", e->rel);
+	for (int i = 1; !mine && tree_at(v->local, name); i++) {
+		path_print(other, "%s.%d", name, i);
+		if (!tree_at(v->local, other))
+			tree_rename(v->local, name, v->local, other);
+	}
+	tree_put(v->local, name, copy);
+	bytes_unref(copy);
+	v->refused = true;
+}
+
+static void apply(struct model *m, struct menv *env, struct mversion *v, struct medit *e,
+		  const struct msave *s)
+{
+	struct mversion *target;
+
+	switch (s->what) {
+	case SAVE_ASIDE:
+		tree_put(v->local, e->rel, e->bytes);
+		break;
+	case SAVE_NOTHING:
+	case SAVE_UPDATED:
+		target = model_version(env, s->v->version);
+		if (s->what == SAVE_UPDATED) {
+			version_unref(target->v);
+			target->v = version_ref(s->v);
+			m->expected.updates++;
+		}
+		keep_texts(target, s);
+		break;
+	case SAVE_NEW:
+		m->expected.puts++;
+		target = model_add(m, env, version_ref(s->v), NULL);
+		if (s->context) {
+			target->context = tree_new("context", TREE_DIR);
+			tree_overlay(target->context, s->context);
+		}
+		keep_texts(target, s);
+		snprintf(v->base, sizeof(v->base), "%s", target->name);
+		break;
+	}
+}
+
+void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
+		 const struct msave *s, int got, int proc)
+{
+	bool aside = !got && s->what == SAVE_ASIDE;
+
+	if (!got)
+		apply(m, env, v, edit, s);
+	else
+		refuse(v, edit, proc, m->generations[proc]);
+	if (got && s->lost) {
+		/* The version is there all the same. */
+		struct mversion *made = model_add(m, env, version_ref(s->v), NULL);
+
+		if (s->context) {
+			made->context = tree_new("context", TREE_DIR);
+			tree_overlay(made->context, s->context);
+		}
+		m->expected.puts++;
+	}
+	if (!got)
+		v->refused = false;
+	edit->dirty = false;
+	edit->attempted = true;
+	edit->saved = !got;
+	edit->owner = proc;
+	edit->generation = m->generations[proc];
+	edit->old = false;
+	if (aside)
+		model_edit_drop(v, edit->rel);
+}

@@ -1,0 +1,210 @@
+/* model_view - what a version's directory shows: the published files, what was removed taken out,
+ * what is edited or was saved a moment ago instead of them, and what lies beside them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/buf.h"
+#include "fs/tempname.h"
+#include "tests/model/model.h"
+
+enum { TEXT_MAX = 1 << 20 };
+
+bool model_is_asset(const char *rel)
+{
+	const char *last = strrchr(rel, '/');
+
+	if (strcmp(rel, "spec.yml") == 0 || strcmp(rel, "conda.yml") == 0)
+		return true;
+	return strncmp(rel, "context/", 8) == 0 && !tempname_is(last + 1) &&
+	       !strstr(rel, ".rejected");
+}
+
+/* ---- edits ---- */
+
+struct medit *model_edit(struct mversion *v, const char *rel)
+{
+	struct medit *e = v->edits;
+
+	while (e && strcmp(e->rel, rel) != 0)
+		e = e->next;
+	return e;
+}
+
+struct medit *model_edit_begin(struct mversion *v, const char *rel, struct bytes *bytes)
+{
+	struct medit *e = model_edit(v, rel);
+
+	if (!e) {
+		e = calloc(1, sizeof(*e));
+		if (!e)
+			exit(1);
+		snprintf(e->rel, sizeof(e->rel), "%s", rel);
+		e->next = v->edits;
+		v->edits = e;
+	}
+	if (e->bytes != bytes) {
+		bytes_unref(e->bytes);
+		e->bytes = bytes;
+	} else {
+		bytes_unref(bytes);
+	}
+	e->old = false;
+	if (tree_at(v->gone, rel))
+		tree_unlink(v->gone, rel);
+	return e;
+}
+
+void model_edit_drop(struct mversion *v, const char *rel)
+{
+	for (struct medit **at = &v->edits, *e; (e = *at); at = &e->next) {
+		if (strcmp(e->rel, rel) != 0)
+			continue;
+		*at = e->next;
+		bytes_unref(e->bytes);
+		free(e);
+		break;
+	}
+	if (!v->edits)
+		v->base[0] = '\0';
+}
+
+struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct menv **env,
+			    struct mversion **v)
+{
+	for (size_t i = 0; i < MODEL_ENVS; i++) {
+		*env = &m->envs[i];
+		for (*v = (*env)->versions; *v; *v = (*v)->next)
+			for (struct medit *e = (*v)->edits; e; e = e->next)
+				if (e->bytes == bytes)
+					return e;
+	}
+	return NULL;
+}
+
+static bool is_over(const struct model *m, const struct medit *e)
+{
+	if (e->dirty || e->writers)
+		return false;
+	return e->attempted ? m->generations[e->owner] != e->generation : e->old;
+}
+
+static void sweep(struct model *m, struct mversion *v)
+{
+	for (struct medit *e = v->edits, *next; e; e = next) {
+		char rel[TREE_NAME];
+
+		next = e->next;
+		snprintf(rel, sizeof(rel), "%s", e->rel);
+		if (is_over(m, e))
+			model_edit_drop(v, rel);
+	}
+}
+
+void model_sweep(struct model *m)
+{
+	for (size_t i = 0; i < MODEL_ENVS; i++)
+		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
+			sweep(m, v);
+}
+
+void model_pass(struct model *m)
+{
+	for (size_t i = 0; i < MODEL_ENVS; i++) {
+		for (struct mversion *v = m->envs[i].versions; v; v = v->next) {
+			tree_free(v->gone);
+			v->gone = tree_new("", TREE_DIR);
+			for (struct medit *e = v->edits; e; e = e->next)
+				e->old = true;
+		}
+	}
+	model_sweep(m);
+}
+
+/* ---- the view ---- */
+
+/* The text with what its line "version:" says replaced; NULL when it has no such line. */
+static struct bytes *with_version(const struct bytes *text, const char *version)
+{
+	struct buf out = BUF_INIT(TEXT_MAX);
+	struct bytes *result = NULL;
+	bool found = false;
+
+	for (const char *p = text->data, *end = p + text->len; p < end;) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t len = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);
+
+		if (!found && len > 8 && memcmp(p, "version:", 8) == 0) {
+			const char *comment = memchr(p, '#', len);
+
+			buf_addf(&out, "version: \"%s\"", version);
+			if (comment)
+				buf_addf(&out, " %.*s", (int)(p + len - comment), comment);
+			else if (nl)
+				buf_addch(&out, '\n');
+			found = true;
+		} else {
+			buf_add(&out, p, len);
+		}
+		p += len;
+	}
+	if (found)
+		result = bytes_new(buf_str(&out), out.len);
+	buf_free(&out);
+	return result;
+}
+
+/* Bytes that were saved here, for as long as they say what the record says. */
+static void show_kept(struct tree *files, struct mversion *v)
+{
+	struct tree *spec;
+
+	if (!v->kept || !version_same_content(v->kept, v->v))
+		return;
+	if (v->spec) {
+		tree_put(files, "spec.yml", v->spec);
+		spec = tree_at(files, "spec.yml");
+		spec->other = with_version(v->spec, v->name);
+	}
+	if (v->conda && v->v->conda)
+		tree_put(files, "conda.yml", v->conda);
+}
+
+struct removing {
+	struct tree *from;
+};
+
+static void remove_gone(void *arg, const char *path, struct tree *t)
+{
+	const struct removing *r = arg;
+	const char *name;
+	struct tree *dir;
+	int rc;
+
+	(void)t;
+	dir = tree_parent(r->from, path, &name, &rc);
+	if (dir)
+		tree_free(tree_take(dir, name));
+}
+
+struct tree *model_view(struct menv *env, struct mversion *v)
+{
+	struct tree *files = model_files(v);
+	struct removing r = {files};
+	struct tree *beside;
+
+	tree_add(files, tree_new("Dockerfile", TREE_DERIVED));
+	tree_add(files, tree_new("build.log", TREE_DERIVED));
+	show_kept(files, v);
+	tree_each(v->gone, remove_gone, &r);
+	tree_overlay(files, v->local);
+	for (struct medit *e = v->edits; e; e = e->next)
+		tree_put(files, e->rel, e->bytes);
+	beside = tree_new("", TREE_DIR);
+	tree_overlay(beside, env->scratch);
+	if (!tree_child(files, "context"))
+		tree_free(tree_take(beside, "context"));
+	tree_overlay(files, beside);
+	tree_free(beside);
+	return files;
+}
