@@ -195,7 +195,7 @@ static int check_dockerfile(struct reader *r)
 	return err_set(
 		r->e, -EBADMSG,
 		"%s: line %d, column %d: the build context has no file %s (or an ignore file "
-		"leaves it out)",
+		"or its temporary name leaves it out)",
 		r->spec_name, at.line, at.column, path);
 }
 

@@ -4,7 +4,8 @@
  *
  * Nothing outside the directory is read, but for a conda_file with "../" that stays below `root`.
  * Symbolic links in a context are followed when they stay inside it, and refused otherwise; cycles
- * end. .amlignore (else .gitignore) at the top of the context excludes files, as the CLI does.
+ * end. .amlignore (else .gitignore) at the top of the context excludes files, as the CLI does, and
+ * temporary names (fs/tempname.h) are left out everywhere in it.
  */
 #ifndef MLENVFS_FS_ASSETDIR_H
 #define MLENVFS_FS_ASSETDIR_H
