@@ -19,6 +19,7 @@
 #include "client/asset.h"
 #include "tests/model/procs.h"
 #include "tests/model/service.h"
+#include "tests/model/tree.h"
 
 enum { BACKEND_PROCS = 4 };
 
@@ -76,7 +77,8 @@ struct backend_ops {
 	int (*remount)(struct backend *b, bool crash);
 
 	/* ---- the service, as others see it ---- */
-	void (*put)(struct backend *b, const struct version *fields);
+	/* context: what it is built from, uploaded then; NULL: nothing. */
+	void (*put)(struct backend *b, const struct version *fields, struct tree *context);
 	/* One tag (value NULL: none of that key), or with key NULL the description. */
 	void (*tag)(struct backend *b, const char *env, const char *version, const char *key,
 		    const char *value);
@@ -85,7 +87,6 @@ struct backend_ops {
 	void (*each)(struct backend *b, service_tell_fn *tell, void *arg);
 	bool (*context_file)(struct backend *b, const char *uri, size_t i,
 			     struct service_file *out);
-	const char *(*upload)(struct backend *b, const struct service_file *files, size_t n);
 	struct service_counts (*counts)(struct backend *b);
 
 	/* What no file system may do; NULL when there is nothing. */

@@ -22,7 +22,7 @@
 #include "fs/whiteout.h"
 #include "tests/model/mini.h"
 
-enum { FDS_MAX = 64, WORKERS = 2, DIR_SIZE = 64, PROBLEM_SIZE = 512 };
+enum { FDS_MAX = 64, WORKERS = 2, DIR_SIZE = 64, PROBLEM_SIZE = 512, CONTEXT_FILES = 64 };
 
 struct descriptor {
 	struct mini_file *file; /* NULL: free */
@@ -403,9 +403,34 @@ static int removexattr_path(struct backend *b, int proc, const char *path, const
 
 /* ---- the service ---- */
 
-static void put(struct backend *b, const struct version *fields)
+struct gathered {
+	struct service_file files[CONTEXT_FILES];
+	char paths[CONTEXT_FILES][TREE_PATH];
+	size_t n;
+};
+
+static void gather(void *arg, const char *path, struct tree *t)
 {
-	service_put(SELF(b)->service, fields);
+	struct gathered *g = arg;
+
+	must(g->n < CONTEXT_FILES ? g : NULL);
+	g->files[g->n] = (struct service_file){.path = path_print(g->paths[g->n], "%s", path),
+					       .text = t->bytes->data,
+					       .len = t->bytes->len};
+	g->n++;
+}
+
+static void put(struct backend *b, const struct version *v, struct tree *context)
+{
+	struct gathered *g = must(calloc(1, sizeof(*g)));
+	struct version fields = *v;
+
+	if (context) {
+		tree_each(context, gather, g);
+		fields.context_uri = service_upload(SELF(b)->service, g->files, g->n);
+	}
+	service_put(SELF(b)->service, &fields);
+	free(g);
 }
 
 static void tag(struct backend *b, const char *env, const char *version, const char *key,
@@ -427,11 +452,6 @@ static void each(struct backend *b, service_tell_fn *tell, void *arg)
 static bool context_file(struct backend *b, const char *uri, size_t i, struct service_file *out)
 {
 	return service_context_file(SELF(b)->service, uri, i, out);
-}
-
-static const char *upload(struct backend *b, const struct service_file *files, size_t n)
-{
-	return service_upload(SELF(b)->service, files, n);
 }
 
 static struct service_counts counts(struct backend *b)
@@ -494,7 +514,6 @@ static const struct backend_ops mini_ops = {
 	.fault = fault,
 	.each = each,
 	.context_file = context_file,
-	.upload = upload,
 	.counts = counts,
 	.problem = problem,
 	.free = free_it,

@@ -76,7 +76,7 @@ static void quote(const char *data, size_t len, char out[SHOWN])
 	out[n] = '\0';
 }
 
-static void check_bytes(struct model *m, const char *path, const struct bytes *expected)
+static void check_bytes(struct model *m, const char *path, const struct tree *t)
 {
 	char real[TREE_PATH], a[SHOWN], b[SHOWN];
 	static char data[FILE_MAX];
@@ -94,9 +94,10 @@ static void check_bytes(struct model *m, const char *path, const struct bytes *e
 		model_fail(m, "read %s: %s", path, strerror((int)-n));
 		return;
 	}
-	if (!bytes_equal(expected, data, (size_t)n)) {
+	if (!bytes_equal(t->bytes, data, (size_t)n) &&
+	    !(t->other && bytes_equal(t->other, data, (size_t)n))) {
 		quote(data, (size_t)n, a);
-		quote(expected->data, expected->len, b);
+		quote(t->bytes->data, t->bytes->len, b);
 		model_fail(m, "%s holds \"%s\", should hold \"%s\"", path, a, b);
 	}
 	if (m->b->ops->stat(m->b, 0, real, &st) || st.st_size != n)
@@ -128,10 +129,12 @@ static void check_tree(struct model *m, const char *path, struct tree *t)
 		path_print(below, "%s/%s", path, c->name);
 		if (c->kind == TREE_DIR)
 			check_tree(m, below, c);
+		else if (c->kind == TREE_DERIVED)
+			continue; /* its content is somebody else's business */
 		else if (c->kind == TREE_LINK)
 			check_link(m, below, c->target);
 		else
-			check_bytes(m, below, c->bytes);
+			check_bytes(m, below, c);
 	}
 }
 
@@ -151,6 +154,18 @@ static void check_attribute(struct model *m, const char *path, const char *name,
 			   value, n, expected ? expected : "(none)");
 }
 
+/* Why the last save failed. */
+static void check_reason(struct model *m, const char *path, bool refused)
+{
+	char real[TREE_PATH], value[TREE_PATH];
+	ssize_t n = m->b->ops->getxattr(m->b, 0, step_path(m, path, real), "user.mlenvfs.error",
+					value, sizeof(value));
+
+	if (refused ? n <= 0 : n != -ENODATA)
+		model_fail(m, "getxattr %s user.mlenvfs.error gives %zd, should %s", path, n,
+			   refused ? "tell why the save failed" : "not be there");
+}
+
 static void check_attributes(struct model *m, const char *path, const struct mversion *v)
 {
 	char name[TREE_NAME];
@@ -165,29 +180,18 @@ static void check_attributes(struct model *m, const char *path, const struct mve
 }
 
 static void check_version(struct model *m, const char *dir, struct menv *env, struct mversion *v,
-			  bool deep)
+			  bool archived, bool deep)
 {
-	struct tree *files = model_files(v);
-	struct names names = {0};
-	char path[TREE_PATH], below[TREE_PATH];
+	struct tree *view = archived ? model_published(v) : model_view(env, v);
+	char path[TREE_PATH];
 
-	(void)env;
 	path_print(path, "%s/%s", dir, v->name);
-	for (struct tree *c = files->first; c; c = c->next)
-		add_name(&names, c->name);
-	add_name(&names, "Dockerfile");
-	add_name(&names, "build.log");
-	check_names(m, path, &names);
-	for (struct tree *c = files->first; deep && c && !model_failed(m); c = c->next) {
-		path_print(below, "%s/%s", path, c->name);
-		if (c->kind == TREE_DIR)
-			check_tree(m, below, c);
-		else
-			check_bytes(m, below, c->bytes);
-	}
+	check_tree(m, path, view);
 	if (deep && !model_failed(m))
 		check_attributes(m, path, v);
-	tree_free(files);
+	if (!archived && !model_failed(m))
+		check_reason(m, path, v->refused);
+	tree_free(view);
 }
 
 /* ---- environments ---- */
@@ -208,7 +212,7 @@ static void check_env(struct model *m, struct menv *env, bool archived, bool dee
 	check_names(m, path, &names);
 	for (struct mversion *v = env->versions; v && !model_failed(m); v = v->next)
 		if (model_shows(env, v, archived))
-			check_version(m, path, env, v, deep);
+			check_version(m, path, env, v, archived, deep);
 	if (archived || model_failed(m))
 		return;
 	path_print(below, "%s/latest", env->name);
@@ -240,11 +244,25 @@ struct comparing {
 	size_t n;
 };
 
+struct counting {
+	size_t n;
+};
+
+static void count_file(void *arg, const char *path, struct tree *t)
+{
+	struct counting *c = arg;
+
+	(void)path, (void)t;
+	c->n++;
+}
+
+/* A context by its files; its name is the service's own. */
 static void compare_context(struct model *m, struct mversion *expected, const struct version *v)
 {
+	struct counting count = {0};
 	struct service_file file;
-	size_t n = 0, count = 0;
 	struct tree *t;
+	size_t n = 0;
 
 	for (; m->b->ops->context_file(m->b, v->context_uri, n, &file); n++) {
 		t = expected->context ? tree_at(expected->context, file.path) : NULL;
@@ -252,15 +270,25 @@ static void compare_context(struct model *m, struct mversion *expected, const st
 			model_fail(m, "the service has another %s in the context of %s/%s",
 				   file.path, v->env, v->version);
 	}
-	for (struct tree *c = expected->context ? expected->context->first : NULL; c; c = c->next)
-		count++;
-	if (!n && count)
-		model_fail(m, "the service has no context for %s/%s", v->env, v->version);
+	if (expected->context)
+		tree_each(expected->context, count_file, &count);
+	if (n != count.n)
+		model_fail(m, "the service has %zu files in the context of %s/%s, should have %zu",
+			   n, v->env, v->version, count.n);
 }
 
-static bool same_text(const char *a, const char *b)
+/* What the service has is what it should have, but for the name of its context. */
+static bool same_record(const struct version *found, const struct version *expected)
 {
-	return strcmp(a ? a : "", b ? b : "") == 0;
+	struct version fields = *expected, *like;
+	bool same;
+
+	if (found->context_uri && expected->context_uri)
+		fields.context_uri = found->context_uri;
+	like = version_new(&fields);
+	same = like && version_same_content(found, like);
+	version_unref(like);
+	return same;
 }
 
 static void compare_version(void *arg, bool env_archived, const struct version *v)
@@ -280,7 +308,7 @@ static void compare_version(void *arg, bool env_archived, const struct version *
 			   v->image ? v->image : "-");
 		return;
 	}
-	if (!version_same_content(v, expected->v))
+	if (!same_record(v, expected->v))
 		model_fail(m,
 			   "the service has another %s/%s: image %s (%s), conda %s (%s), "
 			   "description %s (%s), %zu tags (%zu), context %s (%s)",
@@ -295,7 +323,7 @@ static void compare_version(void *arg, bool env_archived, const struct version *
 		model_fail(m, "%s/%s is archived: %d (its environment: %d), should be: %d (%d)",
 			   v->env, v->version, v->archived, env_archived, expected->archived,
 			   env->archived);
-	if (same_text(v->context_uri, expected->v->context_uri) && v->context_uri)
+	if (v->context_uri)
 		compare_context(m, expected, v);
 }
 
@@ -324,6 +352,7 @@ void check_all(struct model *m, bool deep)
 
 	if (model_failed(m))
 		return;
+	model_sweep(m);
 	m->b->ops->fault(m->b, FAULT_NONE);
 	check_service(m);
 	if (!model_failed(m))

@@ -252,8 +252,8 @@ static int read_conda(struct tree *dir, const struct spec *spec, char **conda)
 	return *conda ? 0 : -EBADMSG;
 }
 
-int model_read(struct tree *dir, const char *env, const char *version,
-	       struct version **out, struct tree **context)
+int model_read(struct tree *dir, const char *env, const char *version, struct version **out,
+	       struct tree **context)
 {
 	struct tree *file = tree_at(dir, "spec.yml");
 	_cleanup_free_ char *conda = NULL;

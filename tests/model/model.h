@@ -18,7 +18,7 @@ enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 32 }
 
 /* A file of a published version that is being edited, or was and is still on show. */
 struct medit {
-	char rel[TREE_NAME];
+	char rel[TREE_PATH];
 	struct bytes *bytes;
 	bool dirty;     /* written, and not saved since */
 	bool attempted; /* saved, or refused, at least once */
@@ -37,9 +37,9 @@ struct mversion {
 	struct tree *context;
 	bool archived;
 	unsigned int order; /* of creation */
-	struct bytes *spec;     /* as it was saved here; NULL: never */
+	struct bytes *spec; /* as it was saved here; NULL: never */
 	struct bytes *conda;
-	struct version *kept;   /* the record that they were saved for */
+	struct version *kept; /* the record that they were saved for */
 	struct medit *edits;
 	char base[VERSION_NAME]; /* what was published from here last; "": itself */
 	struct tree *gone;       /* what was removed and comes back, as empty files */
@@ -117,8 +117,8 @@ bool model_env_shown(const struct menv *env, bool archived);
  * when it is no valid environment. *context is its build context (a reference of its own; NULL: it
  * has none). Both are to be freed.
  */
-int model_read(struct tree *dir, const char *env, const char *version,
-	       struct version **out, struct tree **context);
+int model_read(struct tree *dir, const char *env, const char *version, struct version **out,
+	       struct tree **context);
 
 /* The files of a version as the record amounts to them: spec.yml, conda.yml, context/... */
 struct tree *model_files(const struct mversion *v);
@@ -127,6 +127,9 @@ struct tree *model_files(const struct mversion *v);
 
 /* Everything that is seen in it, as a tree to be freed; files are shared with the model. */
 struct tree *model_view(struct menv *env, struct mversion *v);
+
+/* What is published of it, where nothing is edited: below .archived. */
+struct tree *model_published(struct mversion *v);
 
 /* Whether the path in a version's directory is part of the environment's definition. */
 bool model_is_asset(const char *rel);
@@ -153,7 +156,7 @@ enum msave_what { SAVE_NOTHING, SAVE_ASIDE, SAVE_UPDATED, SAVE_NEW };
 
 /* What a save should come to. */
 struct msave {
-	int rc; /* what the program is told */
+	int rc;    /* what the program is told */
 	bool lost; /* the version is made, but its answer is lost: -ETIMEDOUT would do too */
 	enum msave_what what;
 	struct version *v; /* the record that is to be */
@@ -173,5 +176,9 @@ int model_check(struct menv *env, const char *rel, const struct bytes *bytes);
 /* What became of a save of an edit that the process made: got is what it was told. */
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc);
+
+/* The same for a file that did not take the name, as it was refused. */
+void model_refused(struct model *m, struct menv *env, struct mversion *v, const struct medit *edit,
+		   const struct msave *s);
 
 #endif

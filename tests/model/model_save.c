@@ -211,9 +211,10 @@ static void decide(struct model *m, struct menv *env, struct mversion *v, struct
 	else if (taken)
 		s->rc = -EEXIST;
 	else
-		publish_fault(m, s, s->v->context_uri &&
-					    (!base->v->context_uri ||
-					     strcmp(s->v->context_uri, base->v->context_uri) != 0));
+		publish_fault(m, s,
+			      s->v->context_uri &&
+				      (!base->v->context_uri ||
+				       strcmp(s->v->context_uri, base->v->context_uri) != 0));
 }
 
 static struct bytes *text_of(struct tree *stage, const char *name)
@@ -270,7 +271,7 @@ static void keep_texts(struct mversion *v, const struct msave *s)
 	v->kept = version_ref(v->v);
 }
 
-static void refuse(struct mversion *v, struct medit *e, int proc, unsigned int generation)
+static void refuse(struct mversion *v, const struct medit *e, int proc, unsigned int generation)
 {
 	char name[TREE_PATH], other[TREE_PATH];
 	struct bytes *copy = bytes_new(e->bytes->data, e->bytes->len);
@@ -319,33 +320,43 @@ static void apply(struct model *m, struct menv *env, struct mversion *v, struct 
 	}
 }
 
+/* The version is there all the same. */
+static void add_lost(struct model *m, struct menv *env, const struct msave *s)
+{
+	struct mversion *made = model_add(m, env, version_ref(s->v), NULL);
+
+	if (s->context) {
+		made->context = tree_new("context", TREE_DIR);
+		tree_overlay(made->context, s->context);
+	}
+	m->expected.puts++;
+}
+
+void model_refused(struct model *m, struct menv *env, struct mversion *v, const struct medit *edit,
+		   const struct msave *s)
+{
+	refuse(v, edit, 0, 0);
+	if (s->lost)
+		add_lost(m, env, s);
+}
+
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc)
 {
-	bool aside = !got && s->what == SAVE_ASIDE;
-
-	if (!got)
+	if (!got) {
 		apply(m, env, v, edit, s);
-	else
-		refuse(v, edit, proc, m->generations[proc]);
-	if (got && s->lost) {
-		/* The version is there all the same. */
-		struct mversion *made = model_add(m, env, version_ref(s->v), NULL);
-
-		if (s->context) {
-			made->context = tree_new("context", TREE_DIR);
-			tree_overlay(made->context, s->context);
-		}
-		m->expected.puts++;
-	}
-	if (!got)
 		v->refused = false;
+	} else {
+		refuse(v, edit, proc, m->generations[proc]);
+		if (s->lost)
+			add_lost(m, env, s);
+	}
 	edit->dirty = false;
 	edit->attempted = true;
 	edit->saved = !got;
 	edit->owner = proc;
 	edit->generation = m->generations[proc];
 	edit->old = false;
-	if (aside)
+	if (!got && s->what == SAVE_ASIDE)
 		model_edit_drop(v, edit->rel);
 }

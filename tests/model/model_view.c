@@ -39,7 +39,7 @@ struct medit *model_edit_begin(struct mversion *v, const char *rel, struct bytes
 		e = calloc(1, sizeof(*e));
 		if (!e)
 			exit(1);
-		snprintf(e->rel, sizeof(e->rel), "%s", rel);
+		path_print(e->rel, "%s", rel);
 		e->next = v->edits;
 		v->edits = e;
 	}
@@ -92,10 +92,10 @@ static bool is_over(const struct model *m, const struct medit *e)
 static void sweep(struct model *m, struct mversion *v)
 {
 	for (struct medit *e = v->edits, *next; e; e = next) {
-		char rel[TREE_NAME];
+		char rel[TREE_PATH];
 
 		next = e->next;
-		snprintf(rel, sizeof(rel), "%s", e->rel);
+		path_print(rel, "%s", e->rel);
 		if (is_over(m, e))
 			model_edit_drop(v, rel);
 	}
@@ -187,15 +187,21 @@ static void remove_gone(void *arg, const char *path, struct tree *t)
 		tree_free(tree_take(dir, name));
 }
 
-struct tree *model_view(struct menv *env, struct mversion *v)
+struct tree *model_published(struct mversion *v)
 {
 	struct tree *files = model_files(v);
-	struct removing r = {files};
-	struct tree *beside;
 
 	tree_add(files, tree_new("Dockerfile", TREE_DERIVED));
 	tree_add(files, tree_new("build.log", TREE_DERIVED));
 	show_kept(files, v);
+	return files;
+}
+
+struct tree *model_view(struct menv *env, struct mversion *v)
+{
+	struct tree *files = model_published(v), *beside;
+	struct removing r = {files};
+
 	tree_each(v->gone, remove_gone, &r);
 	tree_overlay(files, v->local);
 	for (struct medit *e = v->edits; e; e = e->next)

@@ -123,6 +123,7 @@ void op_pass(struct model *m, const int *args)
 {
 	(void)args;
 	m->b->ops->pass(m->b);
+	model_pass(m);
 }
 
 void op_forget(struct model *m, const int *args)

@@ -192,11 +192,11 @@ static void begin(struct model *m, struct menv *env, struct tree *dir)
 	struct tree *context;
 	struct version *v;
 
-	if (model_read(m, dir, env->name, "1", &v, &context)) {
+	if (model_read(dir, env->name, "1", &v, &context)) {
 		model_fail(m, "the first version of %s is not valid", env->name);
 		return;
 	}
-	m->b->ops->put(m->b, v);
+	m->b->ops->put(m->b, v, context);
 	model_add(m, env, v, context);
 }
 

@@ -13,7 +13,31 @@ const char *step_path(struct model *m, const char *path, char out[TREE_PATH]);
 /* Compares what a call said with what it should have said. */
 void step_expect(struct model *m, const char *what, const char *path, long got, long expected);
 
-/* ---- local files (steps_local.c) ---- */
+/* The same where two answers are right. */
+void step_expect_either(struct model *m, const char *what, const char *path, long got, long one,
+			long other);
+
+/* ---- where a path leads (steps_place.c) ---- */
+
+struct place {
+	struct menv *env;
+	struct mversion *v;  /* the published version that it lies in; NULL: a draft */
+	char rel[TREE_PATH]; /* within that, or within the environment's directory */
+	bool asset;          /* part of v's definition */
+	struct tree *view;   /* of v, or the environment's own */
+	struct tree *t;      /* what is seen there; NULL: nothing */
+};
+
+void place_at(struct model *m, const char *path, struct place *out);
+void place_clear(struct place *p);
+
+/* The tree that what is not an asset lies in, or is to lie in: its directories are made. */
+struct tree *place_tree(struct place *p);
+
+/* What is at an asset's name leaves it: the file's bytes (a reference). */
+struct bytes *place_leave(struct place *p);
+
+/* ---- names (steps_name.c) ---- */
 
 int step_mkdir(struct model *m, int proc, const char *path);
 int step_rmdir(struct model *m, int proc, const char *path);
@@ -23,7 +47,7 @@ int step_link(struct model *m, int proc, const char *from, const char *to);
 int step_rename(struct model *m, int proc, const char *from, const char *to);
 int step_truncate(struct model *m, int proc, const char *path, size_t size);
 
-/* ---- open files (steps_local.c) ---- */
+/* ---- open files (steps_file.c) ---- */
 
 /* How a descriptor is closed. */
 enum step_close { CLOSE_OWN, CLOSE_THREAD, CLOSES };

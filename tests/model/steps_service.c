@@ -95,7 +95,7 @@ static int predict(struct model *m, struct menv *env, const char *draft, const c
 		return -EBADMSG;
 	if (model_version(env, version))
 		return -EEXIST;
-	rc = model_read(m, dir, env->name, version, v, context);
+	rc = model_read(dir, env->name, version, v, context);
 	return rc ? rc : publish_errno(m, *context != NULL);
 }
 
@@ -243,6 +243,7 @@ static int rm_recursive(struct model *m, int proc, const char *path)
 static void let_pass(struct model *m)
 {
 	m->b->ops->pass(m->b);
+	model_pass(m);
 }
 
 void step_rm_version(struct model *m, int proc, struct menv *env, struct mversion *v)
@@ -333,7 +334,7 @@ void step_others_put(struct model *m, struct menv *env, int image)
 	v = version_new(&fields);
 	if (!v)
 		return;
-	m->b->ops->put(m->b, v);
+	m->b->ops->put(m->b, v, NULL);
 	m->b->ops->expire(m->b);
 	model_add(m, env, v, NULL);
 }
