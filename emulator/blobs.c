@@ -474,50 +474,30 @@ int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e)
 	return rc == -ENOENT ? make_account_key(emu, out, size, e) : rc;
 }
 
-static void format_sas_time(int64_t ns, char out[CLOCK_ISO_SIZE])
-{
-	clock_format_iso(ns, out);
-	/* Whole seconds in UTC, which is how SAS tokens write a time. */
-	snprintf(out + strlen("2022-09-14T20:33:51"), 2, "Z");
-}
-
-/* In a query, '+', '/' and '=' of base64 and ':' of times are percent-encoded. */
-static void add_encoded(struct buf *b, const char *text)
-{
-	for (; *text; text++) {
-		if (strchr("+/=:", *text))
-			(void)buf_addf(b, "%%%02X", (unsigned int)(unsigned char)*text);
-		else
-			(void)buf_addch(b, *text);
-	}
-}
-
 int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
 		   char *out, size_t size, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(size - 1);
-	char key[BLOB_KEY_SIZE] = "", sig[SHAREDKEY_SIGNATURE_SIZE];
-	char st[CLOCK_ISO_SIZE], se[CLOCK_ISO_SIZE], canonical[128];
+	char key[BLOB_KEY_SIZE] = "", st[CLOCK_ISO_SIZE], se[CLOCK_ISO_SIZE], canonical[128];
+	const struct sas sas = {.sv = SERVICE_VERSION,
+				.sr = "c",
+				.st = st,
+				.se = se,
+				.sp = permissions,
+				.spr = "",
+				.canonical = canonical};
 	int64_t now = clock_wall();
 	int rc = blobs_account_key(emu, key, sizeof(key), e);
 
 	if (rc)
 		return rc;
-	format_sas_time(now - SAS_BACKDATE_S * NS_PER_S, st);
-	format_sas_time(now + seconds * NS_PER_S, se);
+	sharedkey_sas_time(now - SAS_BACKDATE_S * NS_PER_S, st);
+	sharedkey_sas_time(now + seconds * NS_PER_S, se);
 	snprintf(canonical, sizeof(canonical), "/blob/" EMU_ACCOUNT "/%s", container);
-	rc = sharedkey_sas(permissions, st, se, "", SERVICE_VERSION, "c", canonical, key, sig, e);
+	rc = sharedkey_add_sas(&text, &sas, key, e);
 	explicit_bzero(key, sizeof(key));
 	if (rc)
 		return rc;
-	(void)buf_addf(&text, "sv=" SERVICE_VERSION "&sr=c&st=");
-	add_encoded(&text, st);
-	(void)buf_addstr(&text, "&se=");
-	add_encoded(&text, se);
-	(void)buf_addf(&text, "&sp=%s&sig=", permissions);
-	add_encoded(&text, sig);
-	if (buf_error(&text))
-		return err_set(e, buf_error(&text), "no room for the SAS");
 	memcpy(out, buf_str(&text), text.len + 1);
 	return 0;
 }
