@@ -16,7 +16,6 @@
 #include "emulator/reply.h"
 
 enum {
-	NAME_MAX_BYTES = 4096, /* 1024 characters of at most 4 bytes */
 	CONTAINER_MIN = 3,
 	CONTAINER_MAX = 63,
 	SAS_BACKDATE_S = 300, /* a SAS is valid from a little before now: clocks differ */
@@ -212,6 +211,24 @@ static bool not_met(const struct blob_request *req, const struct blob *blob, int
 	return false;
 }
 
+bool blobs_source_conditions(const struct blob_request *req, const struct blob *source)
+{
+	const char *match = emu_header(req->http, "x-ms-source-if-match");
+	const char *none_match = emu_header(req->http, "x-ms-source-if-none-match");
+	const char *since = emu_header(req->http, "x-ms-source-if-modified-since");
+	const char *unmodified = emu_header(req->http, "x-ms-source-if-unmodified-since");
+
+	if ((!match || etag_listed(match, source->etag)) &&
+	    (!none_match || !etag_listed(none_match, source->etag)) &&
+	    (!unmodified || match || !modified_since(unmodified, source, false)) &&
+	    (!since || none_match || modified_since(since, source, true)))
+		return true;
+	blobs_reply_error(req, 412, "SourceConditionNotMet",
+			  "The source condition specified using HTTP conditional header(s) is not "
+			  "met.");
+	return false;
+}
+
 bool blobs_conditions(const struct blob_request *req, const struct blob *blob, bool write)
 {
 	const char *match = emu_header(req->http, "If-Match");
@@ -371,8 +388,7 @@ static bool parse_container(struct blob_request *req, const char *text, size_t l
 	return true;
 }
 
-/* Splits the path into the container and the blob's name, which name then holds. */
-static bool parse_path(struct blob_request *req, struct buf *name)
+bool blobs_parse_path(struct blob_request *req, struct buf *name)
 {
 	static const char root[] = "/" EMU_ACCOUNT "/";
 	const char *path = req->http->path;
@@ -404,7 +420,7 @@ static bool parse_path(struct blob_request *req, struct buf *name)
 void blobs_handle(struct emu *emu, const struct emu_request *r, struct emu_reply *reply)
 {
 	struct blob_request req = {.emu = emu, .http = r, .reply = reply};
-	_cleanup_buf_ struct buf name = BUF_INIT(NAME_MAX_BYTES);
+	_cleanup_buf_ struct buf name = BUF_INIT(BLOB_NAME_MAX);
 	const char *restype = emu_param(r, "restype");
 	struct blob_denial why;
 
@@ -413,7 +429,7 @@ void blobs_handle(struct emu *emu, const struct emu_request *r, struct emu_reply
 	reply->n_headers = 0;
 	reply->content_type[0] = '\0';
 	reply_common(&req);
-	if (!parse_path(&req, &name))
+	if (!blobs_parse_path(&req, &name))
 		return;
 	if (blob_auth(emu, r, req.container, req.name, req.name_len, &req.rights, &why)) {
 		blobs_reply_error(&req, why.status, why.code, why.message);
