@@ -212,7 +212,7 @@ static void add_field(struct buf *out, const char *separator, const char *name, 
 
 int sharedkey_add_sas(struct buf *out, const struct sas *s, const char *key, struct err *e)
 {
-	char sig[SHAREDKEY_SIGNATURE_SIZE];
+	char sig[SHAREDKEY_SIGNATURE_SIZE] = "";
 	int rc =
 		sharedkey_sas(s->sp, s->st, s->se, s->spr, s->sv, s->sr, s->canonical, key, sig, e);
 
