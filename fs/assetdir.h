@@ -41,6 +41,12 @@ struct assetdir {
  */
 int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_env,
 		  const char *path_version, struct assetdir **out, struct err *e);
+
+/* The same with flags. */
+enum { ASSETDIR_NO_CONTEXT = 1 /* the build context is not looked at: it is known to be right */ };
+int assetdir_read_with(int dirfd, const char *spec_name, int root, unsigned int flags,
+		       const char *path_env, const char *path_version, struct assetdir **out,
+		       struct err *e);
 void assetdir_free(struct assetdir *d);
 
 #endif
