@@ -1,11 +1,10 @@
-/* backend_mini - the file system in this process: put together as fs/mount.c does it, over the
- * service in memory and a directory of its own. */
+/* backend_mini - the file system in this process, over the service in memory and a directory of its
+ * own, under the small kernel. */
 #include "tests/model/backend.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +13,10 @@
 #include "cache/catalog.h"
 #include "client/buf.h"
 #include "client/clock.h"
-#include "fs/fsys.h"
-#include "fs/handle.h"
-#include "fs/local.h"
-#include "fs/node.h"
-#include "fs/notify.h"
 #include "fs/whiteout.h"
-#include "tests/model/mini.h"
+#include "tests/model/mini_mount.h"
 
-enum { FDS_MAX = 64, WORKERS = 2, DIR_SIZE = 64, PROBLEM_SIZE = 512, CONTEXT_FILES = 64 };
+enum { FDS_MAX = 64, DIR_SIZE = 64, PROBLEM_SIZE = 512, CONTEXT_FILES = 64 };
 
 struct descriptor {
 	struct mini_file *file; /* NULL: free */
@@ -33,30 +27,12 @@ struct mini_backend {
 	struct backend b;
 	struct service *service;
 	char dir[DIR_SIZE];
-	struct node_table *nodes;
-	struct handles *handles;
-	struct whiteouts *whiteouts;
-	struct whiteouts *emptied;
-	struct notify *notify;
-	struct local *local;
-	struct catalog *catalog;
-	struct fsys fs;
-	struct mini *mini;
+	struct mini_mount mount;
 	struct descriptor fds[FDS_MAX];
 	char problem[PROBLEM_SIZE]; /* of a mount before this one */
 };
 
 #define SELF(b) ((struct mini_backend *)(b))
-
-/* ---- time ---- */
-
-/* What the clock of the file system is ahead of the real one. */
-static _Atomic int64_t ahead;
-
-static int64_t moved_clock(void)
-{
-	return clock_mono() + atomic_load(&ahead);
-}
 
 /* ---- processes: they go on from one backend to the next ---- */
 
@@ -90,93 +66,35 @@ static void *must(void *p)
 	return p;
 }
 
-static void mount_it(struct mini_backend *s)
+static void unmount(struct mini_backend *s, bool crash)
 {
-	struct catalog_conf conf = {
-		.source = service_source(s->service),
-		.refresh = 30 * NS_PER_S,
-		.request_deadline = 30 * NS_PER_S,
-		.max_in_flight = WORKERS,
-		.content_max = 1 << 20,
-		.now = moved_clock,
-		.changed = notify_changed,
-	};
+	char found[PROBLEM_SIZE];
 
-	s->nodes = must(node_table_new());
-	s->handles = must(handles_new());
-	s->whiteouts = must(whiteouts_new(moved_clock));
-	s->emptied = must(whiteouts_new(moved_clock));
-	s->notify = must(notify_new(s->nodes));
-	conf.changed_arg = s->notify;
-	must(local_open(s->dir, &s->local, NULL) ? NULL : s);
-	s->catalog = must(catalog_new(&conf, NULL));
-	s->fs = (struct fsys){
-		.catalog = s->catalog,
-		.source = service_source(s->service),
-		.local = s->local,
-		.nodes = s->nodes,
-		.handles = s->handles,
-		.notify = s->notify,
-		.whiteouts = s->whiteouts,
-		.emptied = s->emptied,
-		.uid = getuid(),
-		.gid = getgid(),
-		.refresh_s = 30,
-		.timeout = 30 * NS_PER_S,
-		.started = clock_wall(),
-		.local_dir = s->dir,
-		.about = "{}",
-	};
-	s->mini = mini_new(&s->fs);
-	must(notify_start(s->notify, (struct fuse_session *)(void *)s->mini) ? NULL : s);
-}
-
-static void note_problem(struct mini_backend *s, const char *problem)
-{
-	if (problem && !s->problem[0])
-		snprintf(s->problem, sizeof(s->problem), "%s", problem);
-}
-
-static void unmount_it(struct mini_backend *s)
-{
-	uint64_t left;
-
-	note_problem(s, mini_problem(s->mini));
-	notify_stop(s->notify);
-	mini_free(s->mini);
-	left = node_count(s->nodes);
-	catalog_stop(s->catalog);
-	catalog_free(s->catalog);
-	notify_free(s->notify);
-	handles_free(s->handles);
-	whiteouts_free(s->whiteouts);
-	whiteouts_free(s->emptied);
-	node_table_free(s->nodes);
-	local_close(s->local);
+	if (mini_unmount(&s->mount, crash, found, sizeof(found)) && !s->problem[0])
+		memcpy(s->problem, found, sizeof(found));
 	memset(s->fds, 0, sizeof(s->fds));
-	if (left)
-		note_problem(s, "inodes are left that the kernel has forgotten");
 }
 
 static const char *problem(struct backend *b)
 {
 	struct mini_backend *s = SELF(b);
 
-	return s->problem[0] ? s->problem : mini_problem(s->mini);
+	return s->problem[0] ? s->problem : mini_problem(s->mount.mini);
 }
 
 static int remount(struct backend *b, bool crash)
 {
-	(void)crash;
-	unmount_it(SELF(b));
-	mount_it(SELF(b));
+	struct mini_backend *s = SELF(b);
+
+	unmount(s, crash);
+	mini_mount(&s->mount, s->service, s->dir);
 	return 0;
 }
 
 static int pass(struct backend *b)
 {
 	(void)b;
-	atomic_fetch_add(&ahead, WHITEOUT_LIFE + NS_PER_S);
+	mini_mount_pass(WHITEOUT_LIFE + NS_PER_S);
 	return 0;
 }
 
@@ -184,8 +102,8 @@ static void expire(struct backend *b)
 {
 	struct mini_backend *s = SELF(b);
 
-	catalog_expire(s->catalog);
-	mini_forget(s->mini);
+	catalog_expire(s->mount.fs.catalog);
+	mini_forget(s->mount.mini);
 }
 
 static void settle(struct backend *b)
@@ -204,7 +122,7 @@ static int open_fd(struct backend *b, int proc, const char *path, int flags, mod
 		fd++;
 	if (fd == FDS_MAX)
 		return -EMFILE;
-	rc = mini_open(s->mini, pid_of(proc), path, flags, mode, &s->fds[fd].file);
+	rc = mini_open(s->mount.mini, pid_of(proc), path, flags, mode, &s->fds[fd].file);
 	s->fds[fd].proc = proc;
 	return rc ? rc : fd;
 }
@@ -300,7 +218,7 @@ static void end(struct backend *b, int proc, enum proc_end how)
 
 /* ---- names ---- */
 
-#define CALL(function, proc, ...) mini_##function(SELF(b)->mini, pid_of(proc), __VA_ARGS__)
+#define CALL(function, proc, ...) mini_##function(SELF(b)->mount.mini, pid_of(proc), __VA_ARGS__)
 
 static int stat_path(struct backend *b, int proc, const char *path, struct stat *st)
 {
@@ -471,7 +389,7 @@ static void free_it(struct backend *b, char *problem_out, size_t size)
 {
 	struct mini_backend *s = SELF(b);
 
-	unmount_it(s);
+	unmount(s, false);
 	snprintf(problem_out, size, "%s", s->problem);
 	nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	service_free(s->service);
@@ -528,6 +446,6 @@ struct backend *backend_mini_new(void)
 	s->service = service_new();
 	snprintf(s->dir, sizeof(s->dir), "%s/mlenvfs-model-XXXXXX", tmp ? tmp : "/tmp");
 	must(mkdtemp(s->dir));
-	mount_it(s);
+	mini_mount(&s->mount, s->service, s->dir);
 	return &s->b;
 }

@@ -189,7 +189,7 @@ static void check_version(struct model *m, const char *dir, struct menv *env, st
 	check_tree(m, path, view);
 	if (deep && !model_failed(m))
 		check_attributes(m, path, v);
-	if (!archived && !model_failed(m))
+	if (!archived && !v->noted && !model_failed(m))
 		check_reason(m, path, v->refused);
 	tree_free(view);
 }

@@ -51,7 +51,8 @@ void model_init(struct model *m, struct backend *b)
 static void version_clear(struct mversion *v)
 {
 	version_unref(v->v);
-	version_unref(v->kept);
+	version_unref(v->spec_of);
+	version_unref(v->conda_of);
 	tree_free(v->context);
 	tree_free(v->gone);
 	tree_free(v->local);

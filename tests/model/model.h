@@ -14,16 +14,17 @@
 #include "tests/model/backend.h"
 #include "tests/model/tree.h"
 
-enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 32 };
+enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 64 };
 
 /* A file of a published version that is being edited, or was and is still on show. */
 struct medit {
 	char rel[TREE_PATH];
 	struct bytes *bytes;
-	bool dirty;     /* written, and not saved since */
-	bool attempted; /* saved, or refused, at least once */
-	bool saved;     /* the last of these went well */
-	bool old;       /* left alone for so long that it is dropped when nothing else keeps it */
+	bool dirty;              /* written, and not saved since */
+	bool attempted;          /* saved, or refused, at least once */
+	bool saved;              /* the last of these went well */
+	char said[VERSION_NAME]; /* the version that the text names, when it is on show */
+	bool old; /* left alone for so long that it is dropped when nothing else keeps it */
 	unsigned int writers;
 	int owner; /* the process that saved it */
 	unsigned int generation;
@@ -39,12 +40,15 @@ struct mversion {
 	unsigned int order; /* of creation */
 	struct bytes *spec; /* as it was saved here; NULL: never */
 	struct bytes *conda;
-	struct version *kept; /* the record that they were saved for */
+	struct version *spec_of; /* the record that it was saved for */
+	struct version *conda_of;
 	struct medit *edits;
 	char base[VERSION_NAME]; /* what was published from here last; "": itself */
 	struct tree *gone;       /* what was removed and comes back, as empty files */
 	struct tree *local;      /* what belongs to it only: refused bytes, files of no spec */
+	bool glowing;            /* what a copying program brings belongs to it still */
 	bool refused;            /* the last save failed */
+	bool noted;              /* it may say why its names are not those that were written */
 	struct mversion *next;
 };
 
@@ -161,14 +165,22 @@ struct msave {
 	enum msave_what what;
 	struct version *v; /* the record that is to be */
 	struct tree *context;
-	struct bytes *spec; /* the texts that it was made of */
-	struct bytes *conda;
 };
 
 /* Of these bytes as the file rel in the directory of v. Nothing is changed. To be cleared. */
 void model_save(struct model *m, struct menv *env, struct mversion *v, const char *rel,
 		struct bytes *bytes, struct msave *out);
 void model_save_clear(struct msave *s);
+
+/* A text that was saved for the record that v has now: spec.yml or conda.yml. */
+void model_keep(struct mversion *v, const char *rel, const struct bytes *text);
+
+/* Who saved rel goes on seeing these bytes (a copy) in the directory of v. */
+void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+		int proc);
+
+/* The text with the names that its place gives it; NULL when it is no whole spec.yml by itself. */
+struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version);
 
 /* Whether the bytes are valid by themselves: 0 or -EBADMSG. */
 int model_check(struct menv *env, const char *rel, const struct bytes *bytes);

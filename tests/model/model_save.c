@@ -161,18 +161,20 @@ static void publish_fault(const struct model *m, struct msave *s, bool uploads)
 	}
 }
 
-/* Its number: the one that is asked for, else the next. */
-static int choose_name(struct menv *env, struct mversion *v, struct mversion *base,
-		       const struct spec *spec, char name[VERSION_NAME], bool *wanted)
+/* Its number: the one that is asked for, else the next. What stood there before asks for nothing.
+ */
+static void choose_name(struct menv *env, struct mversion *v, struct mversion *base,
+			const struct spec *spec, char name[VERSION_NAME], bool *wanted)
 {
 	const char *said = spec->version;
+	const struct medit *before = model_edit(v, "spec.yml");
 
-	*wanted = said && strcmp(said, v->name) != 0 && strcmp(said, base->name) != 0;
+	*wanted = said && strcmp(said, v->name) != 0 && strcmp(said, base->name) != 0 &&
+		  !(before && strcmp(said, before->said) == 0);
 	if (*wanted)
 		snprintf(name, VERSION_NAME, "%s", said);
 	else
 		snprintf(name, VERSION_NAME, "%ld", model_next(env, false));
-	return 0;
 }
 
 static struct version *renamed(const struct version *v, const char *name)
@@ -217,13 +219,6 @@ static void decide(struct model *m, struct menv *env, struct mversion *v, struct
 				       strcmp(s->v->context_uri, base->v->context_uri) != 0));
 }
 
-static struct bytes *text_of(struct tree *stage, const char *name)
-{
-	struct tree *t = tree_child(stage, name);
-
-	return t ? bytes_new(t->bytes->data, t->bytes->len) : NULL;
-}
-
 void model_save(struct model *m, struct menv *env, struct mversion *v, const char *rel,
 		struct bytes *bytes, struct msave *out)
 {
@@ -245,8 +240,6 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 		out->what = SAVE_ASIDE;
 	else if (!out->rc)
 		decide(m, env, v, base, spec, out);
-	out->spec = text_of(stage, "spec.yml");
-	out->conda = text_of(stage, "conda.yml");
 	spec_free(spec);
 	tree_free(stage);
 }
@@ -255,20 +248,66 @@ void model_save_clear(struct msave *s)
 {
 	version_unref(s->v);
 	tree_free(s->context);
-	bytes_unref(s->spec);
-	bytes_unref(s->conda);
 }
 
 /* ---- what becomes of it ---- */
 
-static void keep_texts(struct mversion *v, const struct msave *s)
+void model_keep(struct mversion *v, const char *rel, const struct bytes *text)
 {
-	bytes_unref(v->spec);
-	bytes_unref(v->conda);
-	version_unref(v->kept);
-	v->spec = s->spec ? bytes_ref(s->spec) : NULL;
-	v->conda = s->conda ? bytes_ref(s->conda) : NULL;
-	v->kept = version_ref(v->v);
+	bool spec = strcmp(rel, "spec.yml") == 0;
+	struct bytes **kept = spec ? &v->spec : &v->conda;
+	struct version **of = spec ? &v->spec_of : &v->conda_of;
+
+	bytes_unref(*kept);
+	version_unref(*of);
+	*kept = spec ? model_with_names(text, v->v->env, v->name)
+		     : bytes_new(text->data, text->len);
+	*of = version_ref(v->v);
+}
+
+/* The version that a text names; "" when it names none. */
+static void said_in(const struct bytes *text, char out[VERSION_NAME])
+{
+	struct spec *spec;
+
+	out[0] = '\0';
+	if (spec_parse(text->data, text->len, &spec, NULL))
+		return;
+	if (spec->version)
+		snprintf(out, VERSION_NAME, "%s", spec->version);
+	spec_free(spec);
+}
+
+static void on_show(struct model *m, struct medit *e, int proc)
+{
+	e->dirty = false;
+	e->attempted = true;
+	e->owner = proc;
+	e->generation = m->generations[proc];
+	e->old = false;
+	if (strcmp(e->rel, "spec.yml") == 0)
+		said_in(e->bytes, e->said);
+}
+
+void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+		int proc)
+{
+	struct medit *e = model_edit_begin(v, rel, bytes_new(bytes->data, bytes->len));
+
+	e->saved = true;
+	on_show(m, e, proc);
+}
+
+/* What was saved is kept for the version that says it, and shown in its directory as well. */
+static void keep(struct model *m, struct mversion *v, struct mversion *target,
+		 const struct medit *e, int proc)
+{
+	bool spec = strcmp(e->rel, "spec.yml") == 0;
+
+	if (spec || strcmp(e->rel, "conda.yml") == 0)
+		model_keep(target, e->rel, e->bytes);
+	if (spec && target != v && !model_edit(target, e->rel))
+		model_echo(m, target, e->rel, e->bytes, proc);
 }
 
 static void refuse(struct mversion *v, const struct medit *e, int proc, unsigned int generation)
@@ -286,10 +325,11 @@ static void refuse(struct mversion *v, const struct medit *e, int proc, unsigned
 	tree_put(v->local, name, copy);
 	bytes_unref(copy);
 	v->refused = true;
+	v->noted = false;
 }
 
 static void apply(struct model *m, struct menv *env, struct mversion *v, struct medit *e,
-		  const struct msave *s)
+		  const struct msave *s, int proc)
 {
 	struct mversion *target;
 
@@ -305,7 +345,8 @@ static void apply(struct model *m, struct menv *env, struct mversion *v, struct 
 			target->v = version_ref(s->v);
 			m->expected.updates++;
 		}
-		keep_texts(target, s);
+		keep(m, v, target, e, proc);
+		snprintf(v->base, sizeof(v->base), "%s", target->name);
 		break;
 	case SAVE_NEW:
 		m->expected.puts++;
@@ -314,7 +355,7 @@ static void apply(struct model *m, struct menv *env, struct mversion *v, struct 
 			target->context = tree_new("context", TREE_DIR);
 			tree_overlay(target->context, s->context);
 		}
-		keep_texts(target, s);
+		keep(m, v, target, e, proc);
 		snprintf(v->base, sizeof(v->base), "%s", target->name);
 		break;
 	}
@@ -344,19 +385,16 @@ void model_saved(struct model *m, struct menv *env, struct mversion *v, struct m
 		 const struct msave *s, int got, int proc)
 {
 	if (!got) {
-		apply(m, env, v, edit, s);
+		apply(m, env, v, edit, s, proc);
 		v->refused = false;
+		v->noted = false;
 	} else {
 		refuse(v, edit, proc, m->generations[proc]);
 		if (s->lost)
 			add_lost(m, env, s);
 	}
-	edit->dirty = false;
-	edit->attempted = true;
 	edit->saved = !got;
-	edit->owner = proc;
-	edit->generation = m->generations[proc];
-	edit->old = false;
+	on_show(m, edit, proc);
 	if (!got && s->what == SAVE_ASIDE)
 		model_edit_drop(v, edit->rel);
 }

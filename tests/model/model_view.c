@@ -114,6 +114,7 @@ void model_pass(struct model *m)
 		for (struct mversion *v = m->envs[i].versions; v; v = v->next) {
 			tree_free(v->gone);
 			v->gone = tree_new("", TREE_DIR);
+			v->glowing = false;
 			for (struct medit *e = v->edits; e; e = e->next)
 				e->old = true;
 		}
@@ -123,33 +124,44 @@ void model_pass(struct model *m)
 
 /* ---- the view ---- */
 
-/* The text with what its line "version:" says replaced; NULL when it has no such line. */
-static struct bytes *with_version(const struct bytes *text, const char *version)
+/* One line with what it says of a name replaced: "version: '1' # the first". */
+static void add_line(struct buf *out, const char *line, size_t len, const char *env,
+		     const char *version)
+{
+	bool is_version = len > 8 && memcmp(line, "version:", 8) == 0;
+	const char *comment;
+
+	if (!is_version && (len <= 5 || memcmp(line, "name:", 5) != 0)) {
+		buf_add(out, line, len);
+		return;
+	}
+	comment = memchr(line, '#', len);
+	if (is_version)
+		buf_addf(out, "version: \"%s\"", version);
+	else
+		buf_addf(out, "name: %s", env);
+	if (comment)
+		buf_addf(out, " %.*s", (int)(line + len - comment), comment);
+	else
+		buf_addch(out, '\n');
+}
+
+struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version)
 {
 	struct buf out = BUF_INIT(TEXT_MAX);
-	struct bytes *result = NULL;
-	bool found = false;
+	struct bytes *result;
 
+	/* Without a name nobody else could use it. */
+	if (memcmp(text->data, "name:", 5) != 0 && !strstr(text->data, "\nname:"))
+		return NULL;
 	for (const char *p = text->data, *end = p + text->len; p < end;) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
 		size_t len = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);
 
-		if (!found && len > 8 && memcmp(p, "version:", 8) == 0) {
-			const char *comment = memchr(p, '#', len);
-
-			buf_addf(&out, "version: \"%s\"", version);
-			if (comment)
-				buf_addf(&out, " %.*s", (int)(p + len - comment), comment);
-			else if (nl)
-				buf_addch(&out, '\n');
-			found = true;
-		} else {
-			buf_add(&out, p, len);
-		}
+		add_line(&out, p, len, env, version);
 		p += len;
 	}
-	if (found)
-		result = bytes_new(buf_str(&out), out.len);
+	result = bytes_new(buf_str(&out), out.len);
 	buf_free(&out);
 	return result;
 }
@@ -157,16 +169,9 @@ static struct bytes *with_version(const struct bytes *text, const char *version)
 /* Bytes that were saved here, for as long as they say what the record says. */
 static void show_kept(struct tree *files, struct mversion *v)
 {
-	struct tree *spec;
-
-	if (!v->kept || !version_same_content(v->kept, v->v))
-		return;
-	if (v->spec) {
+	if (v->spec && version_same_content(v->spec_of, v->v))
 		tree_put(files, "spec.yml", v->spec);
-		spec = tree_at(files, "spec.yml");
-		spec->other = with_version(v->spec, v->name);
-	}
-	if (v->conda && v->v->conda)
+	if (v->conda && v->v->conda && strcmp(v->conda_of->conda, v->v->conda) == 0)
 		tree_put(files, "conda.yml", v->conda);
 }
 

@@ -195,11 +195,17 @@ void op_save(struct model *m, const int *args)
 
 /* ---- names ---- */
 
+/* Directories in a context are what its files make of them: only drafts have others. */
+static bool is_plain_dir(const int *args)
+{
+	return args[1] < DRAFTS || strncmp(dir_names[args[2]], "context", 7) != 0;
+}
+
 void op_mkdir(struct model *m, const int *args)
 {
 	char path[TREE_PATH];
 
-	if (path_in(m, args[0], args[1], dir_names[args[2]], path))
+	if (is_plain_dir(args) && path_in(m, args[0], args[1], dir_names[args[2]], path))
 		step_mkdir(m, args[3], path);
 }
 
@@ -207,7 +213,7 @@ void op_rmdir(struct model *m, const int *args)
 {
 	char path[TREE_PATH];
 
-	if (path_in(m, args[0], args[1], dir_names[args[2]], path))
+	if (is_plain_dir(args) && path_in(m, args[0], args[1], dir_names[args[2]], path))
 		step_rmdir(m, args[3], path);
 }
 
@@ -219,22 +225,36 @@ void op_unlink(struct model *m, const int *args)
 		step_unlink(m, args[3], path);
 }
 
+/* In a version's directory the files of the definition keep their names among themselves. */
+static bool is_between_assets(int from_dir, int from, int to_dir, int to)
+{
+	return from_dir >= DRAFTS && to_dir >= DRAFTS && from < FILE_NOTES && to < FILE_NOTES;
+}
+
 void op_rename(struct model *m, const int *args)
 {
 	char from[TREE_PATH], to[TREE_PATH];
 
+	if (is_between_assets(args[1], args[2], args[3], args[4]))
+		return;
 	if (path_in(m, args[0], args[1], file_names[args[2]], from) &&
 	    path_in(m, args[0], args[3], file_names[args[4]], to))
 		step_rename(m, args[5], from, to);
 }
 
+/* Onto a file of a definition, the other name goes: two that are written to would be one too many.
+ */
 void op_link(struct model *m, const int *args)
 {
 	char from[TREE_PATH], to[TREE_PATH];
 
-	if (path_in(m, args[0], args[1], file_names[args[2]], from) &&
-	    path_in(m, args[0], args[3], file_names[args[4]], to))
-		step_link(m, args[5], from, to);
+	if (is_between_assets(args[1], args[2], args[3], args[4]))
+		return;
+	if (!path_in(m, args[0], args[1], file_names[args[2]], from) ||
+	    !path_in(m, args[0], args[3], file_names[args[4]], to))
+		return;
+	if (!step_link(m, args[5], from, to) && args[3] >= DRAFTS && args[4] < FILE_NOTES)
+		step_unlink(m, args[5], from);
 }
 
 /* Dangling, as editors' lock files are; only where it is no part of a version. */

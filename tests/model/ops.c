@@ -57,7 +57,7 @@ static int limit_of(char field)
 	case 'd': /* draft */
 		return 3;
 	case 'D': /* draft, or from 3 on a version */
-		return 3;
+		return 9;
 	case 'v': /* version, the i-th modulo */
 		return 8;
 	case 'x': /* name of a new version */

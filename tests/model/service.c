@@ -225,6 +225,15 @@ struct source *service_source(struct service *s)
 	return &s->source;
 }
 
+void service_cut(struct source *source, bool cut)
+{
+	struct service *s = (struct service *)source;
+
+	pthread_mutex_lock(&s->lock);
+	s->cut = cut;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void service_set_fault(struct service *s, enum service_fault fault)
 {
 	pthread_mutex_lock(&s->lock);

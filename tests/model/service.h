@@ -39,6 +39,9 @@ struct service *service_new(void);
 void service_free(struct service *s);
 struct source *service_source(struct service *s);
 
+/* Nothing that is asked through the source is answered or done any more (cut), or again. */
+void service_cut(struct source *source, bool cut);
+
 /* From now on; FAULT_NONE: all is well. */
 void service_set_fault(struct service *s, enum service_fault fault);
 

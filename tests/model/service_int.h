@@ -31,6 +31,7 @@ struct service {
 	size_t n_contexts;
 	struct service_counts counts;
 	enum service_fault fault;
+	bool cut;
 	int64_t clock; /* seconds since the first version */
 };
 

@@ -33,6 +33,8 @@ static int enter(struct service *s, enum method method, struct err *e)
 	int rc = 0;
 
 	pthread_mutex_lock(&s->lock);
+	if (s->cut)
+		return err_set(e, -ECANCELED, "the connection was cut");
 	switch (s->fault) {
 	case FAULT_DOWN:
 		rc = -EHOSTUNREACH;

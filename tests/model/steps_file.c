@@ -39,7 +39,7 @@ static int check_open(const struct place *p, int flags)
 	case TREE_LINK:
 		return -ELOOP;
 	case TREE_DERIVED:
-		return for_writing(flags) ? -EROFS : 0;
+		return for_writing(flags) && !p->v->glowing ? -EROFS : 0;
 	default:
 		return 0;
 	}
@@ -53,6 +53,10 @@ static struct bytes *bytes_at(struct place *p)
 
 	if (edit)
 		return edit->bytes;
+	if (p->t && p->t->kind == TREE_DERIVED) {
+		p->t->bytes = bytes_new("", 0); /* taken, and dropped */
+		return p->t->bytes;
+	}
 	if (!p->asset || tree_at(p->v->local, p->rel))
 		return tree_open(place_tree(p), p->rel, true, false, &rc)->bytes;
 	edit = model_edit_begin(p->v, p->rel,

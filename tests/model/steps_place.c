@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/tempname.h"
+
 const char *step_path(struct model *m, const char *path, char out[TREE_PATH])
 {
 	return path_print(out, "%s/%s", m->b->scope, path);
@@ -67,14 +69,34 @@ void place_clear(struct place *p)
 		tree_free(p->view);
 }
 
+/* Whether the directory that the path lies in is one of these. */
+static bool has_parent(struct tree *dir, const char *rel)
+{
+	const char *name;
+	int rc;
+
+	return strchr(rel, '/') && tree_parent(dir, rel, &name, &rc);
+}
+
 struct tree *place_tree(struct place *p)
 {
+	const char *last = strrchr(p->rel, '/');
+	struct tree *to;
+
 	if (!p->v)
 		return p->env->top;
 	if (tree_at(p->v->local, p->rel))
 		return p->v->local;
-	tree_make_parents(p->env->scratch, p->rel);
-	return p->env->scratch;
+	if (tree_at(p->env->scratch, p->rel))
+		return p->env->scratch;
+	if (has_parent(p->v->local, p->rel))
+		return p->v->local;
+	to = p->env->scratch;
+	if (p->v->glowing && !tempname_is(last ? last + 1 : p->rel) &&
+	    !has_parent(p->env->scratch, p->rel))
+		to = p->v->local;
+	tree_make_parents(to, p->rel);
+	return to;
 }
 
 struct bytes *place_leave(struct place *p)

@@ -99,10 +99,29 @@ static int predict(struct model *m, struct menv *env, const char *draft, const c
 	return rc ? rc : publish_errno(m, *context != NULL);
 }
 
+static struct bytes *text_of(struct menv *env, const char *draft, const char *name)
+{
+	struct tree *t = tree_child(tree_child(env->top, draft), name);
+
+	return t && t->kind == TREE_FILE ? bytes_new(t->bytes->data, t->bytes->len) : NULL;
+}
+
+/* For whoever published it the file goes on being what it was. */
+static void go_on_showing(struct model *m, struct mversion *v, const char *rel,
+			  const struct bytes *text, int proc)
+{
+	if (!text)
+		return;
+	model_keep(v, rel, text);
+	model_echo(m, v, rel, text, proc);
+}
+
 void step_publish(struct model *m, int proc, struct menv *env, const char *draft,
 		  const char *version)
 {
 	char from[TREE_PATH], to[TREE_PATH], a[TREE_PATH], b[TREE_PATH];
+	struct mversion *made;
+	struct bytes *spec, *conda;
 	struct version *v = NULL;
 	struct tree *context = NULL;
 	const struct mversion *shown = model_version(env, version);
@@ -124,8 +143,15 @@ void step_publish(struct model *m, int proc, struct menv *env, const char *draft
 	}
 	step_expect(m, "publish", to, got, expected);
 	if (!expected) {
+		spec = text_of(env, draft, "spec.yml");
+		conda = text_of(env, draft, "conda.yml");
 		clear_draft(env, draft, v, context);
-		model_add(m, env, v, context);
+		made = model_add(m, env, v, context);
+		made->noted = made->glowing = true;
+		go_on_showing(m, made, "spec.yml", spec, proc);
+		go_on_showing(m, made, "conda.yml", v->conda ? conda : NULL, proc);
+		bytes_unref(spec);
+		bytes_unref(conda);
 		return;
 	}
 	version_unref(v);

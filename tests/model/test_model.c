@@ -13,9 +13,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "client/log.h"
 #include "tests/model/check.h"
@@ -23,7 +27,23 @@
 #include "tests/model/regressions.h"
 #include "tests/model/steps.h"
 
-enum { RUNS = 2000, LENGTH = 30, DEEP_EVERY = 8, PROBLEM = 512 };
+enum {
+	RUNS = 2000,
+	LENGTH = 30,
+	BATCH = 50,
+	FAILURES = 3, /* and it has seen enough */
+	DEEP_EVERY = 8,
+	PROBLEM = 512,
+};
+
+/* What became of a run, in memory shared with the process that it happens in. */
+struct outcome {
+	long seed;
+	size_t reached;
+	char failure[MODEL_FAILURE];
+};
+
+static struct outcome *outcome;
 
 static long number_of(const char *variable, long otherwise)
 {
@@ -32,38 +52,96 @@ static long number_of(const char *variable, long otherwise)
 	return text ? strtol(text, NULL, 10) : otherwise;
 }
 
-/* Runs a sequence; what went wrong is in failure, "" when nothing did. Returns how far it got. */
-static size_t run(const struct ops *ops, char failure[MODEL_FAILURE])
+/* Runs a sequence; what went wrong is in o->failure, "" when nothing did. */
+static void run(const struct ops *ops, struct outcome *o)
 {
 	struct model m;
 	char problem[PROBLEM] = "", text[OP_TEXT];
-	size_t i;
 
+	o->reached = 0;
 	model_init(&m, backend_mini_new());
 	m.verbose = getenv("MODEL_VERBOSE");
 	ops_begin(&m);
 	check_all(&m, true);
-	for (i = 0; i < ops->n && !model_failed(&m); i++) {
+	while (o->reached < ops->n && !model_failed(&m)) {
+		size_t i = o->reached++;
+
 		if (m.verbose)
 			fprintf(stderr, "  %s\n", op_text(&ops->list[i], text));
 		op_run(&m, &ops->list[i]);
 		check_all(&m, i % DEEP_EVERY == DEEP_EVERY - 1 || i + 1 == ops->n);
 	}
-	memcpy(failure, m.failure, MODEL_FAILURE);
+	memcpy(o->failure, m.failure, MODEL_FAILURE);
 	model_clear(&m);
 	m.b->ops->free(m.b, problem, sizeof(problem));
-	if (!failure[0])
-		snprintf(failure, MODEL_FAILURE, "%s", problem);
-	return i;
+	if (!o->failure[0])
+		snprintf(o->failure, MODEL_FAILURE, "%s", problem);
+}
+
+/* ---- in a process of their own, which may crash ---- */
+
+typedef void work_fn(const void *arg);
+
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+
+static void in_child(work_fn *work, const void *arg)
+{
+	pid_t pid;
+	int status = 0;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		/* cmocka would go on after a crash. */
+		for (size_t i = 0; i < sizeof(crashes) / sizeof(*crashes); i++)
+			signal(crashes[i], SIG_DFL);
+		procs_start();
+		work(arg);
+		exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		snprintf(outcome->failure, MODEL_FAILURE, "no process for it");
+	else if (WIFSIGNALED(status))
+		snprintf(outcome->failure, MODEL_FAILURE, "it crashed: %s",
+			 strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) && !outcome->failure[0])
+		snprintf(outcome->failure, MODEL_FAILURE, "it ended with status %d",
+			 WEXITSTATUS(status));
+}
+
+static void run_one(const void *arg)
+{
+	run(arg, outcome);
+}
+
+/* Some sequences, until one fails. */
+struct batch {
+	long from, to;
+};
+
+static void run_batch(const void *arg)
+{
+	const struct batch *b = arg;
+	struct ops ops;
+
+	for (long seed = b->from; seed < b->to && !outcome->failure[0]; seed++) {
+		outcome->seed = seed;
+		ops_draw(&ops, (uint64_t)seed, LENGTH);
+		run(&ops, outcome);
+	}
+}
+
+static void start_outcome(void)
+{
+	outcome->failure[0] = '\0';
+	outcome->reached = 0;
 }
 
 /* Leaves out what the failure does not need. */
-static void shrink(struct ops *ops, size_t reached, char failure[MODEL_FAILURE])
+static void shrink(struct ops *ops, char failure[MODEL_FAILURE])
 {
-	char other[MODEL_FAILURE];
 	bool smaller = true;
 
-	ops->n = reached;
 	while (smaller) {
 		smaller = false;
 		for (size_t i = ops->n; i-- > 0;) {
@@ -72,11 +150,12 @@ static void shrink(struct ops *ops, size_t reached, char failure[MODEL_FAILURE])
 			memmove(&fewer.list[i], &fewer.list[i + 1],
 				(fewer.n - i - 1) * sizeof(fewer.list[0]));
 			fewer.n--;
-			run(&fewer, other);
-			if (!other[0])
+			start_outcome();
+			in_child(run_one, &fewer);
+			if (!outcome->failure[0])
 				continue;
 			*ops = fewer;
-			memcpy(failure, other, MODEL_FAILURE);
+			memcpy(failure, outcome->failure, MODEL_FAILURE);
 			smaller = true;
 		}
 	}
@@ -92,18 +171,28 @@ static void print_failure(const char *name, const struct ops *ops, const char *f
 	print_error("\"\n%s\n", failure);
 }
 
-static bool passes(const char *name, struct ops *ops)
+/* It failed: how, in the fewest operations. */
+static void explain(const char *name, struct ops *ops)
 {
 	char failure[MODEL_FAILURE], first[MODEL_FAILURE];
-	size_t reached = run(ops, failure);
 
-	if (!failure[0])
-		return true;
+	if (outcome->reached && outcome->reached < ops->n)
+		ops->n = outcome->reached;
+	memcpy(failure, outcome->failure, sizeof(failure));
 	memcpy(first, failure, sizeof(first));
-	shrink(ops, reached, failure);
+	shrink(ops, failure);
 	print_failure(name, ops, failure);
 	if (strcmp(first, failure) != 0)
 		print_error("(at first: %s)\n", first);
+}
+
+static bool passes(const char *name, struct ops *ops)
+{
+	start_outcome();
+	in_child(run_one, ops);
+	if (!outcome->failure[0])
+		return true;
+	explain(name, ops);
 	return false;
 }
 
@@ -123,15 +212,24 @@ static void test_regressions(void **state)
 static void test_sequences(void **state)
 {
 	long first = number_of("MODEL_SEED", 1), runs = number_of("MODEL_RUNS", RUNS);
+	struct batch b = {.from = first};
 	char name[64];
 	struct ops ops;
 	int failed = 0;
 
 	(void)state;
-	for (long seed = first; seed < first + runs && failed < 3; seed++) {
-		ops_draw(&ops, (uint64_t)seed, LENGTH);
-		snprintf(name, sizeof(name), "MODEL_SEED=%ld", seed);
-		failed += !passes(name, &ops);
+	while (b.from < first + runs && failed < FAILURES) {
+		b.to = b.from + BATCH < first + runs ? b.from + BATCH : first + runs;
+		start_outcome();
+		in_child(run_batch, &b);
+		b.from = b.to;
+		if (!outcome->failure[0])
+			continue;
+		b.from = outcome->seed + 1;
+		snprintf(name, sizeof(name), "MODEL_SEED=%ld", outcome->seed);
+		ops_draw(&ops, (uint64_t)outcome->seed, LENGTH);
+		explain(name, &ops);
+		failed++;
 	}
 	assert_int_equal(failed, 0);
 	print_message("%ld sequences from seed %ld\n", runs, first);
@@ -154,7 +252,11 @@ int main(void)
 		cmocka_unit_test(test_sequences),
 	};
 
-	procs_start();
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (outcome == MAP_FAILED)
+		return 1;
+	unsetenv("DBUS_SESSION_BUS_ADDRESS"); /* nobody is to be told on the desktop */
 	log_set_level(getenv("MODEL_VERBOSE") ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
 	if (getenv("MODEL_OPS"))
 		return cmocka_run_group_tests_name("model", one, NULL, NULL);
