@@ -192,6 +192,24 @@ static void remove_gone(void *arg, const char *path, struct tree *t)
 		tree_free(tree_take(dir, name));
 }
 
+/* Below context, what lies beside is seen only in directories that the version has. */
+static void prune(struct tree *beside, const struct tree *in, struct tree *above)
+{
+	struct tree *twin;
+
+	if (!beside || beside->kind != TREE_DIR)
+		return;
+	twin = tree_child((struct tree *)in, beside->name);
+	if (!twin) {
+		tree_free(tree_take(above, beside->name));
+		return;
+	}
+	for (struct tree *c = beside->first, *next; c; c = next) {
+		next = c->next;
+		prune(c, twin, beside);
+	}
+}
+
 struct tree *model_published(struct mversion *v)
 {
 	struct tree *files = model_files(v);
@@ -213,8 +231,7 @@ struct tree *model_view(struct menv *env, struct mversion *v)
 		tree_put(files, e->rel, e->bytes);
 	beside = tree_new("", TREE_DIR);
 	tree_overlay(beside, env->scratch);
-	if (!tree_child(files, "context"))
-		tree_free(tree_take(beside, "context"));
+	prune(tree_child(beside, "context"), files, beside);
 	tree_overlay(files, beside);
 	tree_free(beside);
 	return files;

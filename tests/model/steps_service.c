@@ -272,12 +272,42 @@ static void let_pass(struct model *m)
 	model_pass(m);
 }
 
+/* What rm -r saw of the scratch in a version's directory is gone with it. */
+static void clear_seen(struct tree *scratch, struct tree *view)
+{
+	for (struct tree *c = scratch->first, *next; c; c = next) {
+		struct tree *seen = tree_child(view, c->name);
+
+		next = c->next;
+		if (!seen)
+			continue;
+		if (c->kind == TREE_DIR)
+			clear_seen(c, seen);
+		if (!c->first)
+			tree_free(tree_take(scratch, c->name));
+	}
+}
+
+static void clear_beside(struct menv *env, struct mversion *v)
+{
+	struct tree *view = model_view(env, v);
+
+	clear_seen(env->scratch, view);
+	tree_free(view);
+	tree_free(v->local);
+	v->local = tree_new("", TREE_DIR);
+	while (v->edits)
+		model_edit_drop(v, v->edits->rel);
+}
+
 void step_rm_version(struct model *m, int proc, struct menv *env, struct mversion *v)
 {
 	char path[TREE_PATH], real[TREE_PATH];
 	int expected = change_errno(m);
 
 	path_print(path, "%s/%s", env->name, v->name);
+	model_sweep(m);
+	clear_beside(env, v);
 	step_expect(m, "rm -r", path, rm_recursive(m, proc, step_path(m, path, real)), expected);
 	if (expected) {
 		let_pass(m);
@@ -326,6 +356,9 @@ void step_rm_env(struct model *m, int proc, struct menv *env)
 		return; /* how far it gets is its own matter */
 	step_expect(m, "rm -r", env->name, rm_recursive(m, proc, step_path(m, env->name, real)), 0);
 	let_pass(m);
+	for (struct mversion *v = env->versions; v; v = v->next)
+		if (model_shows(env, v, false))
+			clear_beside(env, v);
 	tree_free(env->top);
 	env->top = tree_new("", TREE_DIR);
 	env->local = false;
@@ -385,13 +418,17 @@ void step_fault(struct model *m, enum service_fault fault)
 	m->b->ops->fault(m->b, fault);
 }
 
+/* What is on show, hidden or expected to come goes with the mount; it was all saved or refused. */
 void step_remount(struct model *m, bool crash)
 {
 	step_fault(m, FAULT_NONE);
-	for (int proc = 0; proc < BACKEND_PROCS; proc++)
-		for (int i = 0; i < MODEL_FDS; i++)
-			if (m->fds[i].open)
-				step_close(m, i, CLOSE_OWN);
 	if (m->b->ops->remount(m->b, crash) == -ENOSYS)
 		return;
+	for (int proc = 1; proc < BACKEND_PROCS; proc++)
+		m->generations[proc]++;
+	model_pass(m);
+	for (size_t i = 0; i < MODEL_ENVS; i++)
+		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
+			while (v->edits)
+				model_edit_drop(v, v->edits->rel);
 }
