@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 TOOLS = ("sh dash env cat grep sed awk sort tr id dirname basename cc gcc as ld make pkg-config fusermount3 rsync "
-         "getfattr tar ls find pgrep python3 getconf ln").split()
+         "getfattr tar ls find pgrep python3 getconf ln tmux vim nvim nano emacs mcedit micro kak joe ed perl patch gio "
+         "node").split()
 MANAGERS = {"apt-get": "install -y", "dnf": "install -y", "pacman": "-Sy", "apk": "add"}
 
 
