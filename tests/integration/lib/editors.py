@@ -6,6 +6,7 @@ question or a warning about a file that somebody else changed? shows_error(): do
 """
 import contextlib
 import difflib
+import errno
 import functools
 import json
 import os
@@ -21,8 +22,9 @@ from lib.terminal import WAIT_SECONDS, Dialogue, Home, ProgramError, Terminal
 
 LIB = Path(__file__).resolve().parent
 # What programs say of EBADMSG, EACCES, EROFS, EEXIST, EIO and the other reasons of a save that failed.
-REASONS = "|".join(os.strerror(number) for number in (
-    74, 13, 30, 17, 5, 16, 27, 110, 113, 122)).replace("(", r"\(").replace(")", r"\)")
+REASONS = "(?i:" + "|".join(os.strerror(number) for number in (
+    errno.EBADMSG, errno.EACCES, errno.EROFS, errno.EEXIST, errno.EDQUOT, errno.EFBIG, errno.ETIMEDOUT,
+    errno.EHOSTUNREACH, errno.EIO, errno.EBUSY)) + ")"
 
 
 class Editor:
@@ -34,6 +36,7 @@ class Editor:
       saves_unchanged   a save without a change writes the file again
       tells_failure     a save that fails at close or rename is shown to the user
       notices           asks when another program changed the file
+      unsure            asks at the save that follows a failed one, on a local disk too; confirm() says yes
       leaves            what it leaves beside a file on a local disk, {} being the file's name
     """
     name = program = group = None
@@ -41,6 +44,7 @@ class Editor:
     saves_unchanged = True
     tells_failure = True
     notices = True
+    unsure = False
     leaves = ()
 
     def __init__(self):
@@ -299,7 +303,14 @@ class Emacs(ScreenEditor):
     SAVED = r"^Wrote |No changes need to be saved"
     ASKS = r"changed on disk|changed since visited|Save anyway|really edit|locked by|reread from disk|no longer exists"
     saves_unchanged = False
+    # It remembers the time of the file that it could not write, and finds the old one.
+    unsure = True
     leaves = ("{}~",)
+
+    def confirm(self):
+        self.terminal.type("yes\r")
+        self.terminal.wait(lambda screen: re.search(self.SAVED, screen, re.MULTILINE), "the end of the save")
+        self.asked = False
 
     def command(self):
         # By itself it makes no backups below /tmp, where tests have their directories.
@@ -329,7 +340,8 @@ class Mcedit(ScreenEditor):
     READY = "10Quit"
     SAVED = r"^\S+ +\[---"
     ASKS = r"has been modified in the meantime|[Ll]ocked|File was modified|Overwrite"
-    ERROR = rf"Cannot save|Cannot open|{REASONS}"
+    # A failed save asks for another name.
+    ERROR = rf"Save As|Cannot save|Cannot open|{REASONS}"
 
     def _begin_change(self, number):
         self.terminal.press("M-l")
@@ -346,8 +358,8 @@ class Mcedit(ScreenEditor):
 
     def _dismiss(self):
         if self.shows_error():
-            self.terminal.press("Enter")
-            self._see_gone(self.ERROR, "the message to go")
+            self.terminal.press("F10")
+            self._see_gone(self.ERROR, "the question to go")
 
     def _quit(self):
         self.terminal.press("F10")
@@ -524,6 +536,12 @@ class HeldText(DialogueEditor):
 class VsCode(HeldText):
     name, program, group = "vscode", "node", "A"
     words = ("node", LIB / "save_as_vscode.js")
+    # It takes what it could not write for a newer file.
+    unsure = True
+
+    def confirm(self):
+        self.dialogue.say("overwrite\n")
+        self.answer = self.dialogue.hear("^(saved|failed)")[-1]
 
     def _message(self, text):
         return json.dumps(text) + "\n"
