@@ -3,9 +3,11 @@ import os
 
 import pytest
 
+from conftest import FLAVOUR
 from lib.editors import EDITORS
 from lib.mount import wait_until
 
+pytestmark = pytest.mark.skipif(FLAVOUR != "release", reason="NOT TESTED under sanitizers: the program takes no part in it")
 TEXT = "# numbers\none: 1\ntwo: 2\nthree: 3\nfour: 4\n"
 
 
