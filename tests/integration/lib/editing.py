@@ -117,7 +117,9 @@ class Session:
         self.path = self.top / way / file
         self.third = self.top / "3" / file
         self.text = self.original = self.third.read_text()
-        self.names = set(os.listdir(self.third.parent))
+        # Where the file really lies, for the Dockerfile is a link.
+        self.folder = Path(os.path.realpath(self.third)).relative_to(os.path.realpath(self.top / "3")).parent
+        self.names = self._names("3")
         self.lines = self.text.split("\n")
         editor.open(self.path)
         self._check()
@@ -154,8 +156,10 @@ class Session:
         wait_until(lambda: self.third.exists() and self.third.read_text() == self.original, BACK_SECONDS,
                    "the content of version 3 in 3/")
         for version in ("3", "latest"):
-            here = set(os.listdir((self.top / version / self.third.relative_to(self.top / "3")).parent))
-            assert here == self.names | self.editor.left()
+            assert self._names(version) == self.names | self.editor.left()
+
+    def _names(self, version):
+        return set(os.listdir(self.top / version / self.folder))
 
 
 def three_saves(session, number, lines, check):

@@ -133,7 +133,7 @@ class ScreenEditor(Editor):
         first = self.path.read_text().split("\n", 1)[0]
         self.terminal = Terminal(self.home, self.command())
         self._see(re.escape(first), "the file")
-        self._see(self.READY, "the editor to be ready")
+        self._see(f"{self.READY}|{self.ERROR}", "the editor to be ready")
 
     @_until_asked
     def change(self, number, text):
@@ -429,6 +429,7 @@ class Kakoune(ScreenEditor):
 
 class Joe(ScreenEditor):
     """Never says that a close failed."""
+    ERROR = f"Could not make backup|Save anyway|Error writing|{REASONS}"
     name = program = "joe"
     group = "D then A"
     READY = "Joe's Own Editor"
@@ -587,7 +588,8 @@ class BatchEditor(Editor):
         return False
 
     def shows_error(self):
-        return self.status != 0 and re.search(REASONS, self.answer) is not None
+        # perl ends with status 0 when it could not make its new file.
+        return self.status != 0 or self.answer != ""
 
     def shown(self):
         return f"status {self.status}\n{self.answer}"
