@@ -90,6 +90,8 @@ static int format_entry(const struct journal_entry *entry, struct buf *out)
 	    !cJSON_AddStringToObject(json, "env", entry->env) ||
 	    !cJSON_AddStringToObject(json, "version", entry->version) ||
 	    !cJSON_AddStringToObject(json, "from", entry->from) ||
+	    !cJSON_AddStringToObject(json, "digest", entry->digest) ||
+	    !cJSON_AddStringToObject(json, "bytes", entry->bytes) ||
 	    !cJSON_AddStringToObject(json, "when", when))
 		return -ENOMEM;
 	body = cJSON_PrintUnformatted(json);
@@ -137,9 +139,12 @@ static int parse_entry(const struct buf *text, struct journal_entry *out, cJSON 
 		.env = text_of(*json, "env"),
 		.version = text_of(*json, "version"),
 		.from = text_of(*json, "from"),
+		.digest = text_of(*json, "digest"),
+		.bytes = text_of(*json, "bytes"),
 	};
 	when = text_of(*json, "when");
-	if (!out->scope || !out->env || !out->version || !out->from || !when)
+	if (!out->scope || !out->env || !out->version || !out->from || !out->digest ||
+	    !out->bytes || !when)
 		return -EBADMSG;
 	out->when = strtoll(when, NULL, 10);
 	return 0;

@@ -23,8 +23,10 @@ struct journal_entry {
 	const char *scope; /* the key of the workspace or registry; may hold line ends */
 	const char *env;
 	const char *version;
-	const char *from; /* what it is made of: a path below the state directory */
-	int64_t when;     /* ns since the epoch */
+	const char *from;   /* what it is made of: a path below the state directory */
+	const char *digest; /* of the record that is sent (publish.h) */
+	const char *bytes;  /* SHA-256 of the file at from, in hex; "" for a directory */
+	int64_t when;       /* ns since the epoch */
 };
 
 enum { JOURNAL_ENTRIES_MAX = 10000 };

@@ -36,6 +36,8 @@ static const struct journal_entry example = {
 	.env = "naïve env",
 	.version = "2024-01-01.1",
 	.from = "0123456789abcdef/env/.next",
+	.digest = "00ff",
+	.bytes = "",
 	.when = INT64_C(1700000000123456789),
 };
 
@@ -129,6 +131,7 @@ static void compare(void *arg, uint64_t id, const struct journal_entry *entry)
 	assert_string_equal(entry->env, example.env);
 	assert_string_equal(entry->version, example.version);
 	assert_string_equal(entry->from, example.from);
+	assert_string_equal(entry->digest, example.digest);
 	assert_true(entry->when == example.when);
 	*(uint64_t *)arg = 0;
 }
@@ -248,6 +251,8 @@ static void test_what_can_not_be_written_leaves_nothing(void **state)
 	assert_int_equal(journal_begin(p->j, &entry, &id, &e), -EFBIG);
 	assert_versions(p, "");
 	entry.from = "x";
+	entry.digest = "d";
+	entry.bytes = "b";
 	assert_int_equal(rmdir(p->path), 0);
 	assert_int_equal(journal_begin(p->j, &entry, &id, &e), -ENOENT);
 	assert_non_null(strstr(e.msg, "No such file"));
