@@ -40,7 +40,7 @@ def test_a_session_on_a_local_disk(editor, tmp_path):
     file.write_text(TEXT)
     text = TEXT
     editor.open(file)
-    for number, line in ((3, "two: two & a half  # 'it' is \\ |"), (4, "  three: [1, 2, 3]"), (3, "two: 2")):
+    for number, line in ((3, "two: two & a half  # 'it' is \\ |"), (4, "  three: [1, 2, 3]"), (4, "  - 3")):
         editor.change(number, line)
         assert not editor.asks(), editor.shown()
         editor.save()

@@ -51,6 +51,7 @@ class Place:
         self.service = service
         self.mount = mount
         self.names = names
+        self._blobs = set(service.blobs().list())
 
     def versions(self, env):
         path = self.service.workspace_path("local", "environments", env, "versions")
@@ -68,11 +69,12 @@ class Place:
         return {name.removeprefix(prefix): blobs.get(name).body.decode() for name in blobs.list(prefix)}
 
     def check_nothing_else_arrived(self):
-        """The service has the environments that it was given, and no file that is not part of a context."""
+        """The service has no more environments, and since the last call got no file that is not part of a context."""
         environments = self.service.list(self.service.workspace_path("local", "environments"), listViewType="All")
         assert {item["name"] for item in environments} == set(self.names)
-        for name in self.service.blobs().list():
-            assert name.endswith(tuple(f"/{path}" for path in CONTEXT)), f"{name} was uploaded"
+        new = set(self.service.blobs().list()) - self._blobs
+        self._blobs |= new
+        assert not [name for name in new if not name.endswith(tuple(f"/{path}" for path in CONTEXT))]
 
 
 def _plain(version):

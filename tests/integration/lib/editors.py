@@ -164,6 +164,14 @@ class ScreenEditor(Editor):
     def _see_gone(self, pattern, what):
         self._see(pattern, what, gone=True)
 
+    def _see_confirmed(self):
+        """Waits until the question is answered and the save is done."""
+        def right(screen):
+            return re.search(self.SAVED, screen, re.MULTILINE) and not re.search(self.ASKS, screen, re.MULTILINE)
+
+        self.terminal.wait(right, "the end of the save")
+        self.asked = False
+
     def asks(self):
         if not self.asked and self.terminal is not None:
             self.asked = re.search(self.ASKS, self.terminal.screen(), re.MULTILINE) is not None
@@ -272,6 +280,12 @@ class Nano(ScreenEditor):
     READY = r"\[ Read \d+ lines? \]"
     SAVED = r"\[ Wrote \d+ lines? \]"
     ASKS = r"File was modified since you opened it|is being edited|[Oo]pen anyway|continue saving|File on disk"
+    # After a failed save it does not take the file's new time for its own.
+    unsure = True
+
+    def confirm(self):
+        self.terminal.type("y")
+        self._see_confirmed()
 
     def __init__(self):
         super().__init__()
@@ -309,8 +323,7 @@ class Emacs(ScreenEditor):
 
     def confirm(self):
         self.terminal.type("yes\r")
-        self.terminal.wait(lambda screen: re.search(self.SAVED, screen, re.MULTILINE), "the end of the save")
-        self.asked = False
+        self._see_confirmed()
 
     def command(self):
         # By itself it makes no backups below /tmp, where tests have their directories.
@@ -342,6 +355,12 @@ class Mcedit(ScreenEditor):
     ASKS = r"has been modified in the meantime|[Ll]ocked|File was modified|Overwrite"
     # A failed save asks for another name.
     ERROR = rf"Save As|Cannot save|Cannot open|{REASONS}"
+    # As nano.
+    unsure = True
+
+    def confirm(self):
+        self.terminal.press("Enter")
+        self._see_confirmed()
 
     def _begin_change(self, number):
         self.terminal.press("M-l")
@@ -442,7 +461,7 @@ class Joe(ScreenEditor):
         self._ask_line()
         self.terminal.type(f"{number}\r")
         self._see_gone("Go to line", "the line")
-        self.terminal.press("C-a", "C-j")
+        self.terminal.press("C-j")
         # It drops keys that come while it deletes.
         self._see(r"\(Modified\)", "the deleted line")
 
