@@ -222,11 +222,13 @@ class Vim(ScreenEditor):
             r"no longer available|E211")
     ERROR = r"\bE(?!325|13\b|211)\d+:"
     backupcopy = "auto"
+    # By itself it makes no backups below /tmp, where tests have their directories.
+    common = "set backupskip= showmode ruler\n"
     leaves = (".{}.un~",)
 
     def __init__(self):
         super().__init__()
-        self.home.file(".vimrc", f"set nocompatible showmode ruler swapfile undofile backupcopy={self.backupcopy}\n")
+        self.home.file(".vimrc", f"{self.common}set nocompatible swapfile undofile backupcopy={self.backupcopy}\n")
 
     def _begin_change(self, number):
         self.terminal.type(f"{number}G0C")
@@ -270,7 +272,7 @@ class Neovim(Vim):
 
     def __init__(self):
         super().__init__()
-        self.home.file(".config/nvim/init.vim", "filetype indent off\nset showmode ruler\n")
+        self.home.file(".config/nvim/init.vim", f"{self.common}filetype indent off\n")
 
 
 class Nano(ScreenEditor):
@@ -359,7 +361,7 @@ class Mcedit(ScreenEditor):
     unsure = True
 
     def confirm(self):
-        self.terminal.press("Enter")
+        self.terminal.type("y")
         self._see_confirmed()
 
     def _begin_change(self, number):
