@@ -287,8 +287,8 @@ static void moved_on(struct fsys *fs)
 	atomic_fetch_add(&fs->shown_generation, 1);
 }
 
-/* Whether a spec.yml stands for itself in a published version: it says its name, as the CLI needs it, and
- * where the other files are. */
+/* Whether a spec.yml stands for itself in a published version: it says its name, as the CLI needs
+ * it, and where the other files are. */
 static bool fits(const char *text, size_t len)
 {
 	struct spec *s;
