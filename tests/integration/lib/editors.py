@@ -79,6 +79,8 @@ class Editor:
         for pid in self.home.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProgramError):
+            self.await_nothing_runs()
         self.home.remove()
 
     def __enter__(self):
