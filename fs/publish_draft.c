@@ -404,6 +404,8 @@ int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, con
 	if (rc && fd >= 0)
 		edit_note(fs, path, err_text(e, rc));
 	settle_busy(fs->settle, path, false);
+	if (rc == -EEXIST && !is_dotted(path))
+		publish_step_aside(fs, path);
 	free(p.vdir);
 	version_unref(p.v);
 	return rc;

@@ -275,8 +275,11 @@ int save_onto(struct fsys *fs, struct scope *scope, const char *from, const char
 
 /* ---- the calls ---- */
 
-static int probe(struct fsys *fs, struct scope *scope, const struct upper_place *p,
-		 const char *path, const struct proc_id *who, struct err *e)
+/* How a file is looked at that is not to be published now: publish_probe or publish_check. */
+typedef int check_fn(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
+
+static int check_edited(struct fsys *fs, struct scope *scope, const struct upper_place *p,
+			const char *path, const struct proc_id *who, check_fn *fn, struct err *e)
 {
 	_cleanup_free_ char *vdir = upper_dir(p);
 	const struct publish_edit edit = {scope, vdir, p->rel, path, who};
@@ -286,13 +289,13 @@ static int probe(struct fsys *fs, struct scope *scope, const struct upper_place 
 	if (!vdir)
 		return -ENOMEM;
 	call_init(&c, clock_mono() + fs->save_timeout, CALL_INTERACTIVE);
-	rc = publish_probe(fs, &edit, &c, e);
+	rc = fn(fs, &edit, &c, e);
 	call_destroy(&c);
 	return rc;
 }
 
 static int check(struct fsys *fs, struct scope *scope, const char *path, const struct proc_id *who,
-		 struct err *e)
+		 check_fn *fn, struct err *e)
 {
 	struct upper_place p;
 
@@ -302,14 +305,14 @@ static int check(struct fsys *fs, struct scope *scope, const char *path, const s
 		return strcmp(p.rel, "spec.yml") == 0 ? publish_check_draft(fs, path, e) : 0;
 	if (p.area != UPPER_EDIT || !upper_is_asset(p.version, p.rel))
 		return 0;
-	return probe(fs, scope, &p, path, who, e);
+	return check_edited(fs, scope, &p, path, who, fn, e);
 }
 
 int save_check(struct fsys *fs, struct node *n, const struct handle *h, struct err *e)
 {
 	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
 
-	return path ? check(fs, n->scope, path, &h->who, e) : 0;
+	return path ? check(fs, n->scope, path, &h->who, publish_probe, e) : 0;
 }
 
 /* A draft in which a file was left half-written is not complete, however quiet it is. */
@@ -339,7 +342,7 @@ static int flush_edited(struct fsys *fs, struct node *n, const char *path,
 	if (proc_killed(by))
 		return 0;
 	if (!proc_of_thread(by, &who) && who.tgid && h->who.tgid && !proc_same(&who, &h->who))
-		return check(fs, n->scope, path, &h->who, e);
+		return check(fs, n->scope, path, &h->who, publish_check, e);
 	return save_edited(fs, n->scope, path, h->who.tgid ? &h->who : &who, e);
 }
 
@@ -361,7 +364,7 @@ int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, stru
 		return 0;
 	}
 	if (!proc_of_thread(by, &who) && who.tgid && h->who.tgid && !proc_same(&who, &h->who))
-		return check(fs, n->scope, path, &h->who, e);
+		return check(fs, n->scope, path, &h->who, publish_check, e);
 	atomic_store(&h->wrote, false);
 	return save_in_draft(fs, n->scope, path, by, e);
 }
