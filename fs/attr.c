@@ -259,6 +259,9 @@ static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
 		rc = -ENOENT;
 	if (rc == -ENOENT)
 		rc = handles_stat(fs->handles, n->ino, st);
+	/* The published file has the name again: the kernel looks once more. */
+	if (rc == -ENOENT && path && upper_is_over(path))
+		rc = -ESTALE;
 	st->st_ino = rc ? n->ino : local_number_of(n, path, st);
 	st->st_uid = fs->uid;
 	st->st_gid = fs->gid;

@@ -150,7 +150,7 @@ static bool go_on_showing(struct published *p, const struct part *part)
 	node_moved_local(p->fs->nodes, part->path, to);
 	if (edits_add(p->fs->edits, p->vdir, part->rel, false))
 		log_debug("op=publish path=%s: no memory", part->path);
-	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, true);
+	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, 0);
 	return true;
 }
 

@@ -120,7 +120,7 @@ static char *saved_bytes(struct gathering *g, const char *rel)
 
 	if (strcmp(rel, g->p->rel) == 0)
 		return strdup(g->p->bytes);
-	if (known && (edit.dirty || !edit.saved))
+	if (known && (edit.dirty || !edit_is_saved(&edit)))
 		return NULL;
 	for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); i++) {
 		char *path = upper_path(g->fs, areas[i], g->p->vdir, rel);
