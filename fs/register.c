@@ -223,35 +223,32 @@ static int next_name(struct fsys *fs, const struct registration *r, struct call 
 	return *out ? 0 : -ENOMEM;
 }
 
-/* That name was taken: the one behind it, or the next by a list that is asked for now. */
+/*
+ * That name was taken: the one behind it, or the next by a list that is asked for now. That list
+ * may lag behind what was just found taken.
+ */
 static int name_after(struct fsys *fs, const struct registration *r, int tries, struct call *c,
 		      char **name, struct err *e)
 {
 	int64_t n = number_of(*name);
-	char *taken = *name;
+	struct version_list *list = NULL;
 	int rc = 0;
 
-	if (tries < TRIES_BLIND && n >= 0) {
-		*name = number_text(n + 1);
-		rc = *name ? 0 : -ENOMEM;
-	} else {
+	free(*name);
+	*name = NULL;
+	if (tries >= TRIES_BLIND || n < 0) {
 		catalog_expire(fs->catalog);
-		struct version_list *list = NULL;
-
 		rc = catalog_versions(fs->catalog, r->scope, r->env, c, &list, e);
 		if (!rc)
 			version_list_unref(list);
-		*name = NULL;
 		if (!rc)
 			rc = next_name(fs, r, c, name, e);
-		if (!rc && strcmp(*name, taken) == 0 && n >= 0) {
-			free(*name);
-			*name = number_text(n + 1);
-			rc = *name ? 0 : -ENOMEM;
-		}
+		if (rc || n < 0 || number_of(*name) < 0 || number_of(*name) > n)
+			return rc;
+		free(*name);
 	}
-	free(taken);
-	return rc;
+	*name = number_text(n + 1);
+	return *name ? 0 : -ENOMEM;
 }
 
 /* ---- one name ---- */
