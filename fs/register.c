@@ -315,7 +315,7 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 
 	if (same) {
 		*out = there;
-		catalog_expire(fs->catalog);
+		catalog_note_version(fs->catalog, r->scope, there, c);
 		return 0;
 	}
 	version_unref(there);
@@ -399,8 +399,10 @@ static int try_name(struct fsys *fs, const struct registration *r, const char *n
 			     ? 0
 			     : err_set(e, -EEXIST, "version %s of %s exists already%s", name,
 				       r->env, there->archived ? " (it is archived)" : "");
-		if (!rc)
+		if (!rc) {
 			*out = version_ref(there);
+			catalog_note_version(fs->catalog, r->scope, there, c);
+		}
 	}
 	version_unref(there);
 	version_unref(v);
@@ -497,20 +499,22 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	scope = find_scope(r->fs, entry->scope, r->c);
 	rc = scope ? look(r->fs, scope, entry->env, entry->version, r->c, &there, NULL)
 		   : -EHOSTUNREACH;
-	scope_unref(scope);
 	if (rc && rc != -ENOENT) {
+		scope_unref(scope);
 		r->left++;
 		return;
 	}
 	if (!rc && has_same(there, entry->digest) == 1) {
 		log_info("op=publish env=%s version=%s: it did reach the service", entry->env,
 			 entry->version);
+		catalog_note_version(r->fs->catalog, scope, there, r->c);
 		forget_bytes(r->fs, entry);
 	} else {
 		log_info("op=publish env=%s version=%s: it did not reach the service", entry->env,
 			 entry->version);
 	}
 	version_unref(there);
+	scope_unref(scope);
 	rc = journal_end(r->fs->journal, id);
 	if (rc)
 		log_warn("op=publish: the journal: %s", strerror(-rc));
