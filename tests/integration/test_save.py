@@ -111,8 +111,8 @@ os.symlink('me@host.1', '.#lock'); os.rename(F, F + '~'); fd = os.open(F, os.O_W
 os.write(fd, new[:20]); os.write(fd, new[20:]); os.fsync(fd); os.close(fd); os.close(os.open(F, os.O_WRONLY))
 os.unlink('.#lock'); os.chmod(F, 0o644); os.unlink(F + '~')""",
     "GLib, which renames before it closes": """
-f = os.open(F, os.O_WRONLY); fd = os.open('.goutputstream-AAAAAA', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600); os.chmod('.goutputstream-AAAAAA', 0o644)
-os.close(f); os.write(fd, new); os.fsync(fd); os.rename('.goutputstream-AAAAAA', F); os.close(fd)""",
+f = os.open(F, os.O_WRONLY); fd = os.open('.goutputstream-AAAAAA', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+os.chmod('.goutputstream-AAAAAA', 0o644); os.close(f); os.write(fd, new); os.fsync(fd); os.rename('.goutputstream-AAAAAA', F); os.close(fd)""",
     "a backup by link": "os.link(F, F + '.bak'); open('tmp1', 'wb').write(new); os.rename('tmp1', F); os.unlink(F + '.bak')",
     "truncated first, in a second program": "os.close(os.open(F, os.O_WRONLY | os.O_TRUNC)); fd = os.open(F, os.O_WRONLY); "
                                             "os.write(fd, new); os.close(fd)",

@@ -204,10 +204,10 @@ def test_setfattr_after_the_save_is_no_version(service, mount, program):
 
 
 def test_spec_yml_names_a_free_version(service, mount):
-    edit(mount.local / "a/1/spec.yml", b'version: "1"\nimage: mcr.microsoft.com/azureml/base:1', b"version: 7\nimage: mcr.microsoft.com/azureml/base:7")
+    edit(mount.local / "a/1/spec.yml", b'version: "1"\nimage: mcr.microsoft.com/azureml/base:1',
+         b'version: "7"\nimage: mcr.microsoft.com/azureml/base:7')
     assert versions(service, "a") == {"1", "7"} and os.readlink(mount.local / "a/latest") == "7"
-    edit(mount.local / "a/7/spec.yml", b"version: 7" if b"version: 7" in (mount.local / "a/7/spec.yml").read_bytes() else b'version: "7"',
-         b"version: rc-1.0")
+    edit(mount.local / "a/7/spec.yml", b'version: "7"', b"version: rc-1.0")
     assert versions(service, "a") == {"1", "7", "rc-1.0"}, "the same content under another version"
     assert properties(service, "a", "rc-1.0")["image"] == properties(service, "a", "7")["image"]
 
@@ -278,7 +278,7 @@ def test_two_mounts_that_save_at_the_same_moment_make_two_versions(service, moun
 
 
 def test_lists_that_lag_do_not_hide_what_was_saved(binary, make_mount):
-    with Service(binary, "--list-lag", "20") as slow:
+    with Service(binary, "--list-lag", "4") as slow:
         slow.put_version("a", "1", IMAGE)
         mount = make_mount(service=slow, options={"refresh": 0})
         wait_until(lambda: (mount.local / "a/1/spec.yml").exists(), 60, "the first version in the list")
@@ -330,7 +330,7 @@ def test_a_save_that_says_nothing_new_is_shown_by_itself(service, mount, program
     assert versions(service, "a") == {"1"}
 
 
-def test_unsaved_bytes_are_seen_by_others_and_survive_nothing(service, mount, program):
+def test_unsaved_bytes_are_seen_by_others(service, mount, program):
     editor, spec = program(mount.local / "a/1"), mount.local / "a/1/spec.yml"
     editor.do("fd = os.open('spec.yml', os.O_WRONLY | os.O_TRUNC); os.write(fd, b'image: half')")
     assert spec.read_bytes() == b"image: half" and spec.stat().st_size == 11
@@ -388,10 +388,9 @@ def test_two_programs_that_save_one_file(service, mount, program):
 
 def test_a_file_added_to_a_context_and_one_removed(service, mount):
     context = mount.local / "b/1/context"
-    run("cp", "/etc/hostname", context / "new.txt")
-    added = (context / "new.txt").read_bytes() if (context / "new.txt").exists() else open("/etc/hostname", "rb").read()
+    run("bash", "-c", "echo new > new.txt", cwd=context)
     assert versions(service, "b") == {"1", "2"}
-    assert context_of(service, "b", "2") == {**CONTEXT, "new.txt": added}
+    assert context_of(service, "b", "2") == {**CONTEXT, "new.txt": b"new\n"}
     wait_until(lambda: not (context / "new.txt").exists(), GONE_SECONDS, "the context as it is published")
 
     second = mount.local / "b/2/context"
