@@ -235,13 +235,10 @@ def test_direct_io(mount):
 def test_where_no_drafts_are(service, mount, make_mount):
     version = next((mount.path / "@azureml").glob("*"))
     assert errno_of(os.mkdir, version / ".draft") == errno.EROFS
-    assert errno_of(os.mkdir, mount.local / "a/2") == errno.EROFS
-    assert "mkdir .2" in mount.log(), "the log says how"
     assert errno_of(os.mkdir, mount.local / "a") == errno.EEXIST
     assert errno_of(os.mkdir, mount.local / "no good") == errno.EINVAL
     (mount.local / "a/.d").mkdir()
     assert errno_of(os.rename, mount.local / "a/.d", mount.local / "a/no good") == errno.EBADMSG
-    assert errno_of(os.rename, mount.local / "a/.d", mount.local / "a/1/x") == errno.EROFS
     readonly = make_mount(service=service, options={"ro": True})
     assert errno_of(os.mkdir, readonly.local / "a/.draft") == errno.EROFS
     assert os.listdir(readonly.local / "a")
