@@ -170,8 +170,8 @@ def test_the_close_that_completes_it_publishes_it(service, mount, first):
     (name, text), = texts.items()
     service.reset_counters()
     (draft / name).write_text(text)
-    assert versions(service, "a") == {"1", "4"} and state_of(draft) == "published"
-    assert routes(service) == {"GET version": 1, "PUT version": 1, "GET versions": routes(service)["GET versions"]}
+    assert state_of(draft) == "published" and routes(service) == {"GET version": 1, "PUT version": 1}
+    assert versions(service, "a") == {"1", "4"}
     assert os.readlink(mount.local / "a/latest") == "4"
     assert sorted(os.listdir(draft)) == ["Dockerfile", "build.log", "conda.yml", "spec.yml"]
 
@@ -184,6 +184,7 @@ def test_writing_the_derived_files_into_it_is_dropped(service, mount):
     assert state_of(draft) == "published"
     # Late ones too: cp and rsync know nothing of the publication in between.
     for name in ("Dockerfile", "build.log"):
+        assert (draft / name).stat().st_mode & 0o200, "the mode does not keep an ordinary user's cp away"
         fd = os.open(draft / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.write(fd, b"FROM y\n")
         os.utime(draft / name)
