@@ -9,8 +9,8 @@ import time
 import pytest
 
 from lib.mount import wait_until
-from lib.saves import (Program, context_of, errno_of, error_of, load_text, look_again, properties, put_context, routes, run, state_of, versions,
-                       writes)
+from lib.saves import (Program, context_of, errno_of, error_of, load_text, look_again, properties, put_context, routes, run, state_of,
+                       versions, writes)
 
 SETTLE = 0.3
 NEVER = 3600
@@ -232,7 +232,8 @@ def test_an_incomplete_one_stays_and_is_never_published(service, make_mount, tmp
     service.put_version("a", "1", IMAGE)
     state = {"XDG_STATE_HOME": str(tmp_path)}
     mount = make_mount(service=service, options={"settle": SETTLE}, env=state)
-    for name, files in {"4": {"conda.yml": CONDA}, "5": {"spec.yml": WITH_CONDA}, "6": {"context/Dockerfile": "FROM scratch\n"}, "7": {}}.items():
+    drafts = {"4": {"conda.yml": CONDA}, "5": {"spec.yml": WITH_CONDA}, "6": {"context/Dockerfile": "FROM scratch\n"}, "7": {}}
+    for name, files in drafts.items():
         (mount.local / "a" / name).mkdir()
         for file, text in files.items():
             (mount.local / "a" / name / file).parent.mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ class Restored:
         try:
             self.mount = Mount(binary, service=self.service, options=OPTIONS, env=self.env)
             self.rsync(self.mount)
-            wait_until(lambda: not json.loads(self.mount.cli("status", "--json", self.mount.path).stdout)["drafts"], 60, "all to be published")
+            wait_until(lambda: not self.drafts(), 60, "all to be published")
         except BaseException:
             self.end()
             raise
@@ -30,6 +30,9 @@ class Restored:
     def versions(self, mount):
         for entry in self.manifest:
             yield entry, self.corpus / entry["dir"], mount.local / entry["name"] / entry["version"]
+
+    def drafts(self):
+        return json.loads(self.mount.cli("status", "--json", self.mount.path).stdout)["drafts"]
 
     def rsync(self, mount):
         return run("rsync", "-aX", "--stats", f"{self.corpus}/environments/", f"{mount.local}/")
@@ -89,5 +92,4 @@ def test_a_run_after_a_remount_transfers_and_writes_nothing(restored):
     restored.service.reset_counters()
     assert "Number of regular files transferred: 0\n" in restored.rsync(restored.mount)
     assert writes(restored.service) == {}
-    drafts = json.loads(restored.mount.cli("status", "--json", restored.mount.path).stdout)["drafts"]
-    assert drafts == []
+    assert restored.drafts() == []

@@ -10,7 +10,8 @@ from lib.saves import PYTHON, context_of, load_text, properties, put_context, ro
 
 IMAGE = {"image": "mcr.microsoft.com/azureml/base:1", "description": "The first.", "tags": {"team": "ml"}}
 CONDA = "channels:\n- conda-forge\ndependencies:\n- python=3.10\n- pip\n"
-CONTEXT = {"Dockerfile": b"FROM scratch\nLABEL n=1\nCOPY app /app\n", "requirements.txt": b"numpy\n", "app/main.py": b"print('one')\n# 1\n# 2\n"}
+CONTEXT = {"Dockerfile": b"FROM scratch\nLABEL n=1\nCOPY app /app\n", "requirements.txt": b"numpy\n",
+           "app/main.py": b"print('one')\n# 1\n# 2\n"}
 LONG_AGO = 1_600_000_000
 
 # Each saves the text of the file $NEW (bytes `new`) as $F (path `F`) in the working directory; $T (`T`) is a directory elsewhere.
@@ -96,7 +97,8 @@ os.wait(); os.close(fd)""",
     "unlink and O_EXCL": "os.unlink(F); fd = os.open(F, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600); os.write(fd, new); os.close(fd); "
                          "os.chmod(F, 0o644)",
     "os.replace": "open('tmp1', 'wb').write(new); os.replace('tmp1', F)",
-    "a temporary file in a directory": "os.mkdir('.~tmp~'); open('.~tmp~/t', 'wb').write(new); os.rename('.~tmp~/t', F); os.rmdir('.~tmp~')",
+    "a temporary file in a directory": "os.mkdir('.~tmp~'); open('.~tmp~/t', 'wb').write(new); os.rename('.~tmp~/t', F); "
+                                       "os.rmdir('.~tmp~')",
     "link(2) after unlink": "open('tmp1', 'wb').write(new); os.unlink(F); os.link('tmp1', F); os.unlink('tmp1')",
     "rename, fsync of the directory": "open('tmp1', 'wb').write(new); os.rename('tmp1', F); d = os.open('.', os.O_RDONLY); os.fsync(d); "
                                       "os.close(d); os.chmod(F, 0o644); os.utime(F)",
@@ -250,9 +252,9 @@ def test_two_saves_through_latest(service, mount, tmp_path, how):
 
 
 def test_an_older_version_is_edited_into_the_newest(service, mount, tmp_path):
-    for number in ("7", "8"):
-        save("cp", mount.local / "a/1", "spec.yml", (mount.local / "a/1/spec.yml").read_bytes().replace(b"base:1", b"base:" + number.encode()),
-             tmp_path / "t")
+    old = (mount.local / "a/1/spec.yml").read_bytes()
+    for number in (b"7", b"8"):
+        save("cp", mount.local / "a/1", "spec.yml", old.replace(b"base:1", b"base:" + number), tmp_path / "t")
         wait_until(lambda: b"base:1" in (mount.local / "a/1/spec.yml").read_bytes(), 10, "the published text")
     assert versions(service, "a") == {"1", "2", "3"}
     assert [properties(service, "a", v)["image"][-1] for v in ("1", "2", "3")] == ["1", "7", "8"]

@@ -432,7 +432,7 @@ def test_a_conda_file_is_added_and_removed(service, mount):
     version = mount.local / "a/1"
     (version / "conda.yml").write_text(CONDA)
     assert versions(service, "a") == {"1"}, "nothing names it yet"
-    edit(version / "spec.yml", b"image: mcr.microsoft.com/azureml/base:1\n", b"image: mcr.microsoft.com/azureml/base:1\nconda_file: conda.yml\n")
+    edit(version / "spec.yml", b"base:1\n", b"base:1\nconda_file: conda.yml\n")
     assert versions(service, "a") == {"1", "2"}
     assert load_text(mount.local / "a/2/conda.yml") == load_text(CONDA)
     second = mount.local / "a/2"
