@@ -10,8 +10,8 @@ import time
 import pytest
 
 from lib.mount import wait_until
-from lib.saves import (SAVE_ERRORS, Program, context_of, errno_of, error_of, load_text, properties, put_context, run, state_of, versions, wait_shown,
-                       writes)
+from lib.saves import (SAVE_ERRORS, Program, context_of, errno_of, error_of, load_text, properties, put_context, run, state_of, versions,
+                       wait_shown, writes)
 
 IMAGE = {"image": "mcr.microsoft.com/azureml/base:1", "tags": {"team": "ml"}}
 CONDA = "channels:\n- conda-forge\ndependencies:\n- python=3.10\n"
