@@ -16,6 +16,7 @@
 #include "fs/assetdir.h"
 #include "fs/beneath.h"
 #include "fs/ignore.h"
+#include "fs/tempname.h"
 
 enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY };
 
@@ -102,7 +103,6 @@ int context_read_file(int fd, struct buf *out)
 static int add_file(struct walk *w, int fd, const struct stat *st)
 {
 	char *path = strdup(w->path);
-	struct upload_file *file;
 
 	if (w->n == ASSETDIR_FILES_MAX) {
 		close(fd);
@@ -124,10 +124,8 @@ static int add_file(struct walk *w, int fd, const struct stat *st)
 		free(path);
 		return err_set(w->e, -ENOMEM, "out of memory");
 	}
-	file = &w->files[w->n++];
-	file->path = path;
-	file->fd = fd;
-	file->size = (uint64_t)st->st_size;
+	w->files[w->n++] =
+		(struct upload_file){.path = path, .fd = fd, .size = (uint64_t)st->st_size};
 	return 0;
 }
 
@@ -241,7 +239,8 @@ static int walk_dir(struct walk *w, int fd, size_t len)
 		entry = readdir(dir);
 		if (!entry)
 			return errno ? open_failed(w, -errno) : 0;
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    tempname_is(entry->d_name))
 			continue;
 		n = append_name(w, len, entry->d_name);
 		rc = n < 0 ? (int)n : walk_entry(w, dirfd(dir), entry->d_name, (size_t)n);

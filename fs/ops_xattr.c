@@ -52,9 +52,10 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (!n)
 		return;
+	n = xattr_node(ops_fsys(req), n);
 	if (is_user(name))
 		rc = refresh(req, n, &e);
-	if (!rc && n->kind == NODE_LOCAL && is_user(name))
+	if (!rc && node_is_local(ops_fsys(req)->nodes, n) && is_user(name))
 		rc = ops_local_getxattr(ops_fsys(req), n, name, &value);
 	else if (!rc)
 		rc = xattr_get(ops_fsys(req), n, name, &value);
@@ -73,8 +74,9 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 	if (!n)
 		return;
+	n = xattr_node(ops_fsys(req), n);
 	rc = refresh(req, n, &e);
-	if (!rc && n->kind == NODE_LOCAL)
+	if (!rc && node_is_local(ops_fsys(req)->nodes, n))
 		rc = ops_local_listxattr(ops_fsys(req), n, &names);
 	else if (!rc)
 		rc = xattr_list(ops_fsys(req), n, &names);
@@ -165,13 +167,14 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 
 	if (!n)
 		return;
+	n = xattr_node(ops_fsys(req), n);
 	if (!is_user(name)) {
 		fuse_reply_err(req, EOPNOTSUPP);
 	} else if (n->kind == NODE_ROOT && strcmp(name, XATTR_REFRESH) == 0) {
 		catalog_expire(ops_fsys(req)->catalog);
 		notify_expire(ops_fsys(req)->notify);
 		fuse_reply_err(req, 0);
-	} else if (n->kind == NODE_LOCAL) {
+	} else if (node_is_local(ops_fsys(req)->nodes, n)) {
 		rc = ops_local_setxattr(ops_fsys(req), n, name, value, size, flags);
 		fuse_reply_err(req, -rc);
 	} else if ((rc = copy_text(value, size, &text))) {
@@ -187,7 +190,8 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 	if (!n)
 		return;
-	if (is_user(name) && n->kind == NODE_LOCAL)
+	n = xattr_node(ops_fsys(req), n);
+	if (is_user(name) && node_is_local(ops_fsys(req)->nodes, n))
 		fuse_reply_err(req, -ops_local_setxattr(ops_fsys(req), n, name, NULL, 0, 0));
 	else if (is_user(name))
 		change_attribute(req, n, name, NULL, 0);

@@ -128,6 +128,18 @@ def test_getxattr_sizes_are_as_on_a_local_disk(fresh):
     assert said.strip() == f"8 (-1, {errno.ERANGE}) 8 8"
 
 
+def test_a_read_only_mount_refuses_at_once(service, make_mount):
+    service.put_version("e", "1", IMAGE)
+    mount = make_mount(service=service, options={"ro": True})
+    spec = mount.local / "e/1/spec.yml"
+    assert errno_of(open, spec, "a") == errno.EROFS
+    assert errno_of(open, mount.local / "e/1/new", "w") == errno.EROFS
+    assert errno_of(os.mkdir, mount.local / "e/2") == errno.EROFS
+    assert errno_of(os.rename, spec, mount.local / "e/1/other") == errno.EROFS
+    assert errno_of(os.symlink, "x", mount.local / "e/l") == errno.EROFS
+    assert errno_of(os.truncate, spec, 0) == errno.EROFS
+
+
 def test_mkdir_at_the_root_makes_a_workspace(mounted):
     os.mkdir(mounted.path / "team-a")
     assert {p.name for p in mounted.path.iterdir()} >= {"local", "team-a"}
