@@ -236,11 +236,8 @@ def test_direct_io(mount):
 def test_where_no_drafts_are(service, mount, make_mount):
     version = next((mount.path / "@azureml").glob("*"))
     assert errno_of(os.mkdir, version / ".draft") == errno.EROFS
-<<<<<<< HEAD
-=======
     assert errno_of(os.mkdir, mount.local / "a/1") == errno.EEXIST
     assert errno_of(os.mkdir, mount.local / "a/no good") == errno.EINVAL
->>>>>>> main
     assert errno_of(os.mkdir, mount.local / "a") == errno.EEXIST
     assert errno_of(os.mkdir, mount.local / "no good") == errno.EINVAL
     (mount.local / "a/.d").mkdir()
