@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from lib.mount import wait_until
-from lib.saves import PYTHON, context_of, load_text, properties, put_context, routes, versions, wait_shown
+from lib.saves import PYTHON, context_of, load_text, properties, put_context, routes, versions, wait_shown, writes
 
 IMAGE = {"image": "mcr.microsoft.com/azureml/base:1", "description": "The first.", "tags": {"team": "ml"}}
 CONDA = "channels:\n- conda-forge\ndependencies:\n- python=3.10\n- pip\n"
@@ -132,8 +132,8 @@ if os.fork() == 0: os.close(gone); os.read(go, 1); os.write(fd, new); os._exit(0
 os.close(fd); os.close(gone)""",
 }
 PRELUDE = "import ctypes, mmap, os, sys, threading\nF, NEW = os.environ['F'], os.environ['NEW']; new = open(NEW, 'rb').read()\n"
-WAYS = {**{f"bash: {name}": ["bash", "-ec", text] for name, text in SHELL.items()},
-        **{f"dash: {name}": ["dash", "-ec", text] for name, text in SHELL.items()},
+WAYS = {**{f"bash: {name}": ["bash", "-c", text] for name, text in SHELL.items()},
+        **{f"dash: {name}": ["dash", "-c", text] for name, text in SHELL.items()},
         **{name: ["bash", "-c", text] for name, text in TOOLS.items()},
         **{name: [PYTHON, "-c", PRELUDE + text] for name, text in {**CALLS, **LATE}.items()}}
 # One of each kind, for the files that are not spec.yml.
@@ -159,7 +159,9 @@ def save(how, directory, file, data, elsewhere):
     new.write_bytes(data)
     env = {**os.environ, "F": file, "NEW": str(new), "T": str(elsewhere), "TMPDIR": str(elsewhere)}
     done = subprocess.run(WAYS[how], cwd=directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and not done.stderr and not done.stdout, f"{how}: status {done.returncode}\n{done.stdout}{done.stderr}"
+    # head closes half a text, which is checked and not saved; it may say so, and the shell goes on.
+    said = done.stderr.replace("head: write error: Bad message\n", "") if "head" in how or "exec" in how else done.stderr
+    assert done.returncode == 0 and not said and not done.stdout, f"{how}: status {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def saved(service, name, how):
@@ -176,7 +178,7 @@ def test_the_same_spec_is_no_version_and_another_is_one(service, mount, tmp_path
     new = old.replace(b"base:1", b"base:2")
     service.reset_counters()
     save(how, env / "1", "spec.yml", old, tmp_path / "t")
-    assert service.counters()["total"] == 0, "the same again"
+    assert routes(service) == {}, "the same again"
     assert (env / "1/spec.yml").read_bytes() == old and os.readlink(env / "latest") == "1"
 
     save(how, env / "1", "spec.yml", new, tmp_path / "t")
@@ -200,7 +202,7 @@ def test_a_conda_file(service, mount, tmp_path, how):
     old = (env / "1/conda.yml").read_bytes()
     service.reset_counters()
     save(how, env / "1", "conda.yml", old, tmp_path / "t")
-    assert service.counters()["total"] == 0
+    assert routes(service) == {}
     save(how, env / "1", "conda.yml", old.replace(b"3.10", b"3.11"), tmp_path / "t")
     assert saved(service, "c", how) == {"1", "2"} and os.readlink(env / "latest") == "2"
     assert load_text(env / "2/conda.yml")["dependencies"] == ["python=3.11", "pip"]
@@ -218,7 +220,7 @@ def test_a_file_of_a_build_context(service, mount, tmp_path, how, file):
     new = old.replace(b"1", b"7")
     service.reset_counters()
     save(how, env / "1", file, old, tmp_path / "t")
-    assert service.counters()["total"] == 0
+    assert writes(service) == {} and versions(service, "b") == {"1"}
     save(how, env / "1", file, new, tmp_path / "t")
     assert saved(service, "b", how) == {"1", "2"} and os.readlink(env / "latest") == "2"
     assert context_of(service, "b", "2") == {**CONTEXT, name: new}
