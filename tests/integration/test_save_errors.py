@@ -138,6 +138,7 @@ ctypes.memmove(at, b'[[[[', 4); libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t
     rejected = mount.local / "a/1/spec.yml.rejected"
     wait_until(rejected.exists, 20, "the rejected text")
     assert rejected.read_bytes() == b"[[[[" + published[4:]
+    wait_until(lambda: error_of(mount.local / "a/1"), 10, "the reason")
     assert "line 1" in error_of(mount.local / "a/1")
     assert versions(service, "a") == {"1"}
 
@@ -152,7 +153,7 @@ ANSWERS = {
     "out of order": ([{"path": "*/versions/*", "status": 503, "retry_after": 60}], {errno.EBUSY}),
     "failing": ([{"path": "*/versions/*", "status": 500}], {errno.EIO}),
     "too large": ([{"path": "*/versions/*", "method": "PUT", "status": 413}], {errno.EFBIG}),
-    "refused": ([{"path": "*/versions/*", "method": "PUT", "status": 400, "code": "ValidationError"}], {errno.EBADMSG}),
+    "refused": ([{"path": "*/versions/*", "method": "PUT", "status": 400, "code": "ValidationError"}], {errno.EBADMSG, errno.EIO}),
     "workspace gone": ([{"path": "*/versions/*", "method": "PUT", "status": 404}], SAVE_ERRORS),
     "silent": ([{"path": "*/versions/*", "delay_ms": 60000}], {errno.ETIMEDOUT}),
     "silent at the PUT": ([{"path": "*/versions/*", "method": "PUT", "delay_ms": 60000}], {errno.ETIMEDOUT}),
