@@ -62,10 +62,10 @@ def world(binary):
 def identity(file, prefix):
     """The environment and version that a spec names, so that only what is wrong with it counts."""
     text = (BAD / file).read_bytes().decode("utf-8", "replace")
-    name = re.search(rf"^name:\s*\"?({NAME})\"?\s*$", text, re.MULTILINE)
+    name = re.search(rf"^name:\s*(&\w+\s+)?({NAME})\s*$", text, re.MULTILINE)
     version = re.search(rf"^version:\s*\"?({NAME})\"?\s*$", text, re.MULTILINE)
     stem = file.split("/")[0].removesuffix(".yml")
-    return name.group(1) if name and CASES[file] != "reject" else f"{prefix}-{stem}", version.group(1) if version else "1"
+    return name.group(2) if name else f"{prefix}-{stem}", version.group(1) if version else "1"
 
 
 def copied(source, target):

@@ -123,6 +123,7 @@ def test_each_version_is_published_once(service, mount, source, tmp_path, how):
 def test_between_workspaces_and_from_the_curated_ones(service, mount, examples, tmp_path, how):
     """What is copied holds derived files and logs too: they are taken and dropped."""
     curated = next(path.parent for path in sorted((mount.path / "@azureml").glob("*/1/conda.yml")))
+    curated_versions = set(os.listdir(curated.parent)) - {"latest"}
     mount.load(examples)
     service.make_workspace("second")
     look_again(mount)
@@ -138,7 +139,7 @@ def test_between_workspaces_and_from_the_curated_ones(service, mount, examples, 
     says_the_same(curated, mount.local / "mine/1", name="mine")
     assert "mine" in error_of(mount.local / "mine/1"), "the note that the name gave way"
     mount.stop()
-    assert versions(service, "mine") == {path.name for path in curated.parent.iterdir()} - {"latest"}
+    assert versions(service, "mine") == curated_versions
     assert versions(service, "a", "second") == {"1"}
     assert routes(service)["PUT version"] == len(SET) + 1 + len(versions(service, "mine"))
 
@@ -200,7 +201,7 @@ def test_what_the_program_wrote_stays_as_it_is_while_it_goes_on(service, mount):
     draft = mount.local / "a/4"
     draft.mkdir()
     cp = Program(draft)
-    text = ("# mine\n" + SPEC).encode()
+    text = ("# mine\nname: a\n" + SPEC).encode()
     cp.save("spec.yml", text)
     inode = cp.do("os.stat('spec.yml').st_ino")
     cp.do("os.utime('spec.yml', (1600000000, 1600000000)); os.chmod('spec.yml', 0o640); os.utime('.', (1500000000, 1500000000))")
@@ -263,7 +264,10 @@ def test_a_version_that_somebody_else_made_meanwhile(service, patient):
     (patient.local / "a/4").mkdir()
     service.put_version("a", "4", {"image": "theirs"})
     assert errno_of(run_save, patient.local / "a/4/spec.yml", SPEC) == errno.EEXIST
-    assert (patient.local / "a/4/spec.yml").read_text() == SPEC, "what was written is still there"
+    assert (patient.local / "a/.4/spec.yml").read_text() == SPEC, "what was written is still there, out of the way"
+    assert "4" in error_of(patient.local / "a/.4") and state_of(patient.local / "a/.4") == "draft"
+    look_again(patient)
+    assert load_text(patient.local / "a/4/spec.yml")["image"] == "theirs"
     assert properties(service, "a", "4")["image"] == "theirs"
     (patient.local / "a/5").mkdir()
     service.put_version("a", "5", {"image": "mcr.microsoft.com/azureml/base:2", "tags": {"team": "ml"}})
@@ -373,7 +377,7 @@ def test_a_draft_of_a_killed_daemon_waits_until_it_is_touched(service, make_moun
 def test_the_path_is_the_identity(service, mount):
     draft = mount.local / "a/4"
     draft.mkdir()
-    (draft / "spec.yml").write_text("name: other\nversion: 99\n" + SPEC)
+    run("bash", "-c", 'printf "%s" "$1" > spec.yml', "-", "name: other\nversion: 99\n" + SPEC, cwd=draft)
     assert versions(service, "a") == {"1", "4"} and versions(service, "other") == set()
     wait_until(lambda: load_text(draft / "spec.yml")["name"] == "a", 10, "the published spec")
     assert load_text(draft / "spec.yml")["version"] == "4"

@@ -22,7 +22,8 @@ class Restored:
         try:
             self.mount = Mount(binary, service=self.service, options=OPTIONS, env=self.env)
             self.rsync(self.mount)
-            wait_until(lambda: not self.drafts(), 60, "all to be published")
+            for _, _, shown in self.versions(self.mount):
+                wait_until(lambda: state_of(shown) == "published", 60, f"{shown}")  # pylint: disable=cell-var-from-loop
         except BaseException:
             self.end()
             raise
