@@ -214,6 +214,19 @@ def test_what_the_program_wrote_stays_as_it_is_while_it_goes_on(service, mount):
     assert versions(service, "a") == {"1", "4"}
 
 
+def test_its_directory_stays_the_same_one(mount, source, tmp_path):
+    """tar compares the inode of a directory when it sets its time, at the end; so does find."""
+    draft = mount.local / "a/4"
+    draft.mkdir()
+    inode = draft.stat().st_ino
+    (draft / "spec.yml").write_text(SPEC)
+    assert state_of(draft) == "published" and draft.stat().st_ino == inode
+    (mount.local / "a/5").mkdir()
+    run("tar", "cf", tmp_path / "one.tar", "-C", source / SET[0], ".")
+    run("tar", "xf", tmp_path / "one.tar", "--no-same-owner", "-C", mount.local / "a/5")
+    published(mount.local / "a/5")
+
+
 def test_an_invalid_one_fails_at_close_and_stays(service, mount):
     draft = mount.local / "a/4"
     draft.mkdir()
