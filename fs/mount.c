@@ -29,6 +29,7 @@
 #include "fs/ops.h"
 #include "fs/paths.h"
 #include "fs/register.h"
+#include "fs/seen.h"
 #include "fs/settle.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
@@ -50,6 +51,7 @@ struct mount {
 	struct edits *edits;
 	struct kept *kept;
 	struct journal *journal;
+	struct seen *seen;
 	struct turns *saving;
 	struct settle *settle;
 	int kept_dir;
@@ -198,6 +200,7 @@ static void fill_fsys(struct mount *m)
 		.edits = m->edits,
 		.kept = m->kept,
 		.journal = m->journal,
+		.seen = m->seen,
 		.saving = m->saving,
 		.settle = m->settle,
 		.nodes = m->nodes,
@@ -261,7 +264,8 @@ static int open_upper(struct mount *m, struct err *e)
 	int rc = journal ? 0 : -ENOMEM;
 
 	m->edits = edits_new(NULL);
-	if (rc || !m->edits)
+	m->seen = seen_new();
+	if (rc || !m->edits || !m->seen)
 		return -ENOMEM;
 	m->kept_dir = open_part(m, ".kept");
 	m->journal_dir = open_part(m, journal);
@@ -395,6 +399,7 @@ static void close_upper(struct mount *m)
 	if (m->journal_dir >= 0)
 		close(m->journal_dir);
 	edits_free(m->edits);
+	seen_free(m->seen);
 	upper_end(m->run);
 	local_close(m->local);
 }

@@ -9,9 +9,11 @@
 #include "cache/catalog.h"
 #include "client/buf.h"
 #include "client/cleanup.h"
+#include "client/log.h"
 #include "client/utf8.h"
 #include "fs/change.h"
 #include "fs/notify.h"
+#include "fs/pending.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
 
@@ -158,6 +160,16 @@ static int copy_text(const char *value, size_t size, char **out)
 	return *out ? 0 : -ENOMEM;
 }
 
+static void discard(fuse_req_t req, struct node *n)
+{
+	struct err e = ERR_INIT;
+	int rc = pending_discard(ops_fsys(req), n, &e);
+
+	if (rc)
+		log_info("op=discard errno=%d: %s", -rc, err_text(&e, rc));
+	fuse_reply_err(req, -rc);
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		  int flags)
 {
@@ -167,6 +179,10 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 
 	if (!n)
 		return;
+	if (strcmp(name, XATTR_DISCARD) == 0) {
+		discard(req, n);
+		return;
+	}
 	n = xattr_node(ops_fsys(req), n);
 	if (!is_user(name)) {
 		fuse_reply_err(req, EOPNOTSUPP);

@@ -31,7 +31,8 @@ struct publish_edit {
 	struct scope *scope;
 	const char *vdir;
 	const char *rel;
-	const char *bytes; /* where its bytes are: a path below the state directory */
+	const char *bytes;         /* where its bytes are: a path below the state directory */
+	const struct proc_id *who; /* who saves it */
 };
 
 struct publish_outcome {

@@ -27,6 +27,7 @@
 #include "fs/name.h"
 #include "fs/register.h"
 #include "fs/render.h"
+#include "fs/seen.h"
 #include "fs/stage.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
@@ -311,28 +312,73 @@ static bool is_part(const struct gathering *g)
 	return g->context.touched && g->context.has_saved;
 }
 
+/* What the program that saves saw of the base, or the base as it is now. */
+static struct version *seen_base(const struct gathering *g)
+{
+	struct version *seen = seen_find(g->fs->seen, g->p->who, g->env, g->base->version);
+
+	return seen ? seen : version_ref(g->base);
+}
+
+static const char *text(const char *value)
+{
+	return value ? value : "";
+}
+
+static const struct kv *find_tag(const struct kv *tags, size_t n, const char *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(tags[i].key, key) == 0)
+			return &tags[i];
+	return NULL;
+}
+
+/* The tags that the text has otherwise than they were seen. Returns how many; changes has room. */
+static size_t changed_tags(const struct spec *s, const struct version *seen,
+			   const struct version *now, struct tag_change *changes)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_tags; i++) {
+		const struct kv *was = find_tag(seen->tags, seen->n_tags, s->tags[i].key);
+
+		if (!was || strcmp(text(was->value), text(s->tags[i].value)) != 0)
+			changes[n++] = (struct tag_change){.key = s->tags[i].key,
+							   .value = text(s->tags[i].value)};
+	}
+	for (size_t i = 0; i < seen->n_tags; i++)
+		if (!find_tag(s->tags, s->n_tags, seen->tags[i].key) &&
+		    find_tag(now->tags, now->n_tags, seen->tags[i].key))
+			changes[n++] = (struct tag_change){.key = seen->tags[i].key};
+	return n;
+}
+
+/* Changes of tags and description, one by one: nobody else's is touched. */
 static int update(struct gathering *g, struct publish_outcome *out)
 {
 	const struct spec *s = g->dir->spec;
 	struct version_change change = VERSION_CHANGE_INIT;
-	_cleanup_free_ struct tag_change *tags = calloc(s->n_tags + 1, sizeof(*tags));
+	struct version *seen = seen_base(g);
+	_cleanup_free_ struct tag_change *tags =
+		calloc(s->n_tags + seen->n_tags + 1, sizeof(*tags));
+	int rc = tags ? 0 : -ENOMEM;
 
-	if (!tags)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->n_tags; i++) {
-		tags[i].key = s->tags[i].key;
-		tags[i].value = s->tags[i].value ? s->tags[i].value : "";
+	if (!rc) {
+		change.tags = tags;
+		change.n_tags = changed_tags(s, seen, g->base, tags);
+		change.set_description = strcmp(text(s->description), text(seen->description)) != 0;
+		change.description = s->description;
+		out->what = PUBLISH_NOTHING;
 	}
-	change.tags = tags;
-	change.n_tags = s->n_tags;
-	change.replace_tags = true;
-	change.set_description = true;
-	change.description = s->description;
-	version_unref(out->version);
-	out->version = NULL;
-	out->what = PUBLISH_UPDATED;
-	return change_version_named(g->fs, g->p->scope, g->env, g->base->version, &change, g->c,
-				    &out->version, g->e);
+	if (!rc && (change.n_tags || change.set_description)) {
+		version_unref(out->version);
+		out->version = NULL;
+		out->what = PUBLISH_UPDATED;
+		rc = change_version_named(g->fs, g->p->scope, g->env, g->base->version, &change,
+					  g->c, &out->version, g->e);
+	}
+	version_unref(seen);
+	return rc;
 }
 
 /* The version that spec.yml asks for; NULL: the next one. */

@@ -196,7 +196,7 @@ static int save_edited(struct fsys *fs, struct scope *scope, const char *path,
 	if (!bytes) {
 		rc = -ENOMEM;
 	} else if (edits_take(fs->edits, s.vdir, s.rel)) {
-		const struct publish_edit p = {scope, s.vdir, s.rel, bytes};
+		const struct publish_edit p = {scope, s.vdir, s.rel, bytes, &s.who};
 
 		rc = publish_edit(fs, &p, &s.call, &outcome, e);
 		if (!rc)
@@ -254,7 +254,7 @@ int save_onto(struct fsys *fs, struct scope *scope, const char *from, const char
 	rc = saving_begin(&s, fs, scope, to, &who, e);
 	if (rc)
 		return rc;
-	const struct publish_edit p = {scope, s.vdir, s.rel, from};
+	const struct publish_edit p = {scope, s.vdir, s.rel, from, &s.who};
 
 	rc = publish_edit(fs, &p, &s.call, &outcome, e);
 	if (rc) {
