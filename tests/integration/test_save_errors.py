@@ -71,7 +71,7 @@ def test_an_invalid_spec(service, mount, program):
     for path in (version, version / "spec.yml", rejected):
         assert re.search(r"line 4, column 1\b.*imagee", error_of(path)), path
     assert state_of(rejected) == "rejected"
-    assert "imagee" in mount.log() and "a/1/spec.yml" in mount.log()
+    assert re.search(r"env=a version=1 file=spec\.yml .*imagee", mount.log())
     assert service.counters()["total"] == 0, "what is not valid is not sent"
     told = [item for item in status(mount)["rejected"] if item["path"].endswith("local/a/1/spec.yml.rejected")]
     assert len(told) == 1 and "imagee" in json.dumps(told[0])
@@ -329,6 +329,8 @@ def test_discard(mount, program):
     assert not (mount.local / "a/.next").exists() and status(mount)["drafts"] == []
     mount.cli("discard", mount.local / "a/1/spec.yml.rejected")
     assert "spec.yml.rejected" not in os.listdir(mount.local / "a/1")
-    done = mount.cli("discard", mount.local / "a/1", check=False)
-    assert done.returncode and done.stderr, "a published version is nothing to be thrown away"
-    assert (mount.local / "a/1/spec.yml").exists()
+    assert failing_close(mount.local / "a/1/spec.yml", INVALID) == (errno.EBADMSG, errno.EBADMSG)
+    (mount.local / "a/1/notes").write_text("mine")
+    mount.cli("discard", mount.local / "a/1")
+    assert load_text(mount.local / "a/1/spec.yml")["image"] == IMAGE["image"], "what is published stays"
+    assert status(mount)["rejected"] == []
