@@ -7,6 +7,7 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/name.h"
@@ -14,6 +15,7 @@
 #include "fs/render.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
+#include "fs/upper.h"
 
 enum { BLOCK = 512, PREFERRED_IO = 128 * 1024 };
 
@@ -108,6 +110,17 @@ static int fill_link(struct stat *st, const struct version *v)
 	return rc;
 }
 
+/* A program that copies a version here brings its derived files along, and must not fail on them.
+ */
+static bool taken_and_dropped(struct fsys *fs, struct node *n)
+{
+	_cleanup_free_ char *vdir = NULL;
+	_cleanup_free_ char *in = NULL;
+
+	return fs->edits && !upper_of_dir(fs, n->parent, &vdir, &in) &&
+	       edits_glowing(fs->edits, vdir);
+}
+
 /* spec.yml, conda.yml, Dockerfile, build.log */
 static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 {
@@ -124,7 +137,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 	} else {
 		st->st_mode = file_mode(n);
 		if (n->kind == NODE_DOCKERFILE || n->kind == NODE_BUILD_LOG)
-			st->st_mode = S_IFREG | 0444;
+			st->st_mode = S_IFREG | (taken_and_dropped(fs, n) ? 0644 : 0444);
 		rc = render_size(fs->nodes, n->parent, v, n->kind, &size);
 		set_size(st, size);
 	}
@@ -132,7 +145,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		rc = shown_stat(fs, n, v, st);
 	if (n->kind == NODE_SPEC)
 		*timeout = list_timeout(fs, n);
-	if (n->kind == NODE_BUILD_LOG)
+	if (n->kind == NODE_BUILD_LOG || (n->kind == NODE_DOCKERFILE && st->st_mode & S_IWUSR))
 		*timeout = GROWING_S < fs->refresh_s ? GROWING_S : fs->refresh_s;
 	version_unref(v);
 	return rc;

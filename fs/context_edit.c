@@ -11,6 +11,7 @@
 #include "fs/edits.h"
 #include "fs/local.h"
 #include "fs/name.h"
+#include "fs/register.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
@@ -254,7 +255,7 @@ int context_edit_stage(struct fsys *fs, const struct publish_edit *p, const stru
 		return rc;
 	out->touched = out->n_overlaid || !published || !same_dockerfile(base, spec) ||
 		       removed_in_context(&s) || has_local_context(&s);
-	return out->touched ? stage_all(&s) : 0;
+	return out->touched ? register_errno(stage_all(&s)) : 0;
 }
 
 /* ---- comparing ---- */

@@ -153,7 +153,7 @@ static int place_of(struct fsys *fs, struct node *n, char **vdir, char **rel)
 	return -ENOMEM;
 }
 
-static char *temporary_path(struct fsys *fs)
+char *edit_temporary_path(struct fsys *fs)
 {
 	static _Atomic unsigned int count;
 	char *path;
@@ -193,7 +193,7 @@ int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, s
 {
 	_cleanup_free_ char *vdir = NULL;
 	_cleanup_free_ char *rel = NULL;
-	_cleanup_free_ char *copy = temporary_path(fs);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
 	int rc = edit_allowed(fs, n, e);
 
 	if (rc)
@@ -239,7 +239,7 @@ static int copy_file(struct fsys *fs, const char *from, const char *to)
 int edit_echo(struct fsys *fs, const char *vdir, const char *rel, const char *path,
 	      const struct proc_id *who)
 {
-	_cleanup_free_ char *copy = temporary_path(fs);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
 	_cleanup_free_ char *to = upper_path(fs, UPPER_SHOWN, vdir, rel);
 	int rc = copy && to ? copy_file(fs, path, copy) : -ENOMEM;
 
@@ -309,7 +309,7 @@ int edit_wrote(struct fsys *fs, struct node *n)
 
 /* ---- the end ---- */
 
-static void drop_locked(struct fsys *fs, const char *vdir, const char *rel)
+static void drop_locked(struct fsys *fs, const char *vdir, const char *rel, bool leave)
 {
 	static const enum upper_area areas[] = {UPPER_EDIT, UPPER_SHOWN};
 
@@ -321,13 +321,23 @@ static void drop_locked(struct fsys *fs, const char *vdir, const char *rel)
 		unlinkat(local_fd(fs->local), path, 0);
 		node_clear_local(fs->nodes, path);
 	}
-	edits_remove(fs->edits, vdir, rel);
+	if (leave)
+		edits_leave(fs->edits, vdir, rel);
+	else
+		edits_remove(fs->edits, vdir, rel);
 }
 
 void edit_drop(struct fsys *fs, const char *vdir, const char *rel)
 {
 	edits_lock(fs->edits);
-	drop_locked(fs, vdir, rel);
+	drop_locked(fs, vdir, rel, false);
+	edits_unlock(fs->edits);
+}
+
+void edit_leave(struct fsys *fs, const char *vdir, const char *rel)
+{
+	edits_lock(fs->edits);
+	drop_locked(fs, vdir, rel, true);
 	edits_unlock(fs->edits);
 }
 
@@ -342,7 +352,7 @@ void edit_sweep(struct fsys *fs, const char *vdir)
 	edits_lock(fs->edits);
 	for (int i = 0; i < n; i++)
 		if (edits_is_over(fs->edits, vdir, rels[i]))
-			drop_locked(fs, vdir, rels[i]);
+			drop_locked(fs, vdir, rels[i], false);
 	edits_unlock(fs->edits);
 	if (n >= 0)
 		edits_list_free(rels, n);

@@ -54,6 +54,10 @@ void edits_unlock(struct edits *t);
 int edits_add(struct edits *t, const char *dir, const char *rel, bool fresh);
 void edits_remove(struct edits *t, const char *dir, const char *rel);
 
+/* The same for a file whose name is free only until the next file gets it, as in the middle of a
+ * save: what is known of the directory is remembered for EDITS_LIFE. */
+void edits_leave(struct edits *t, const char *dir, const char *rel);
+
 /* false when there is none. out may be NULL. */
 bool edits_get(struct edits *t, const char *dir, const char *rel, struct edit *out);
 
@@ -92,9 +96,16 @@ bool edits_is_over(struct edits *t, const char *dir, const char *rel);
 void edits_set_base(struct edits *t, const char *dir, const char *version);
 char *edits_get_base(struct edits *t, const char *dir); /* to be freed; NULL: its own */
 
+/*
+ * The version that the spec.yml which was saved last in the directory names: found there again it
+ * is no wish for that number. Remembered as long as the base is.
+ */
+void edits_set_said(struct edits *t, const char *dir, const char *version); /* NULL: none */
+bool edits_said(struct edits *t, const char *dir, const char *version);
+
 /* The directory was published from a draft: for EDITS_LIFE from now what a copying program still
  * brings is taken. */
 void edits_set_glowing(struct edits *t, const char *dir);
-bool edits_glowing(struct edits *t, const char *dir); /* true begins the time anew */
+bool edits_glowing(struct edits *t, const char *dir);
 
 #endif

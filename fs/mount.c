@@ -20,6 +20,7 @@
 #include "fs/backend.h"
 #include "fs/edits.h"
 #include "fs/fsys.h"
+#include "fs/freename.h"
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
@@ -51,6 +52,7 @@ struct mount {
 	struct edits *edits;
 	struct kept *kept;
 	struct journal *journal;
+	struct freenames *freenames;
 	struct seen *seen;
 	struct turns *saving;
 	struct settle *settle;
@@ -200,6 +202,7 @@ static void fill_fsys(struct mount *m)
 		.edits = m->edits,
 		.kept = m->kept,
 		.journal = m->journal,
+		.freenames = m->freenames,
 		.seen = m->seen,
 		.saving = m->saving,
 		.settle = m->settle,
@@ -265,7 +268,8 @@ static int open_upper(struct mount *m, struct err *e)
 
 	m->edits = edits_new(NULL);
 	m->seen = seen_new();
-	if (rc || !m->edits || !m->seen)
+	m->freenames = freenames_new();
+	if (rc || !m->edits || !m->seen || !m->freenames)
 		return -ENOMEM;
 	m->kept_dir = open_part(m, ".kept");
 	m->journal_dir = open_part(m, journal);
@@ -400,6 +404,7 @@ static void close_upper(struct mount *m)
 		close(m->journal_dir);
 	edits_free(m->edits);
 	seen_free(m->seen);
+	freenames_free(m->freenames);
 	upper_end(m->run);
 	local_close(m->local);
 }

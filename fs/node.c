@@ -14,6 +14,7 @@ enum {
 	ROOT_INO = 1,
 	TABLE_FIRST = 1024, /* buckets; a power of two */
 	LABEL_MAX = 64 * 1024,
+	LATEST_SHIFT = 16,
 };
 
 struct node_table {
@@ -42,6 +43,10 @@ uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
 	memcpy(&ino, digest, sizeof(ino));
 	/* 0 is no inode and 1 the root; keep clear of what some tools take for negative. */
 	ino &= INT64_MAX;
+	/* cp takes names in the order of their numbers: before there is any version to point to,
+	 * the link can be copied. */
+	if (kind == NODE_LATEST)
+		ino >>= LATEST_SHIFT;
 	return ino > ROOT_INO ? ino : ino + ROOT_INO + 1;
 }
 

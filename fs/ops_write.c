@@ -158,7 +158,7 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 		rc = result(datasync ? fdatasync(h->fd) : fsync(h->fd));
 	/* After every write of an O_SYNC descriptor the kernel sends one, on half of the text. */
 	if (!rc && h->writing && !h->sync)
-		rc = save_check(fs, n, &e);
+		rc = save_check(fs, n, h, &e);
 	ops_reply_save(req, "fsync", n, NULL, rc, &e);
 }
 
@@ -197,43 +197,46 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- attributes ---- */
 
-static int set_local(fuse_req_t req, struct node *n, const char *path, const struct stat *attr,
-		     int to_set, const struct handle *h, struct err *e)
+/* truncate(2) by name has no close that could save or fail: what follows it counts. */
+static int begin_resize(struct fsys *fs, struct node *n, off_t size, const struct handle *h)
 {
-	struct fsys *fs = ops_fsys(req);
 	struct stat st;
-	bool resized = false;
+	int rc;
+
+	if (!h || h->fd < 0)
+		return 0;
+	rc = result(fstat(h->fd, &st));
+	return rc || st.st_size == size ? rc : edit_wrote(fs, n);
+}
+
+static int set_local(struct fsys *fs, struct node *n, const struct stat *attr, int to_set,
+		     struct handle *h)
+{
+	_cleanup_free_ char *at = NULL;
 	int rc = 0;
 
 	if (to_set & FUSE_SET_ATTR_SIZE) {
-		rc = h && h->fd >= 0 ? result(fstat(h->fd, &st)) : local_stat(fs->local, path, &st);
-		resized = !rc && st.st_size != attr->st_size;
-		if (resized)
-			rc = edit_wrote(fs, n);
+		rc = begin_resize(fs, n, attr->st_size, h);
+		if (!rc && h)
+			atomic_store(&h->wrote, true);
 	}
-	if (!rc && resized) {
-		/* It may have moved by that. */
-		_cleanup_free_ char *at = node_get_local(fs->nodes, n);
-
-		rc = at ? ops_local_set(fs, at, attr, to_set, h) : -ESTALE;
-	} else if (!rc) {
-		rc = ops_local_set(fs, path, attr, to_set, h);
+	if (rc)
+		return rc;
+	/* It may have moved by that. */
+	at = node_get_local(fs->nodes, n);
+	rc = at ? ops_local_set(fs, at, attr, to_set, h) : -ESTALE;
+	if (!rc) {
+		save_touched(fs, n->scope, at);
+		shown_note_attributes(fs, n, at);
 	}
-	if (!rc)
-		save_touched(fs, n->scope, path);
-	if (!rc && !resized)
-		shown_note_attributes(fs, n, path);
-	if (!rc && resized && !h)
-		rc = save_truncated(fs, n, fuse_req_ctx(req)->pid, e);
 	return rc;
 }
 
 /* Where nothing lies on the disk yet. */
 static int set_published(fuse_req_t req, struct node *n, const struct stat *attr, int to_set,
-			 const struct handle *h, struct err *e)
+			 struct handle *h, struct err *e)
 {
 	struct fsys *fs = ops_fsys(req);
-	_cleanup_free_ char *path = NULL;
 	struct ops_wait w;
 	int rc;
 
@@ -246,15 +249,7 @@ static int set_published(fuse_req_t req, struct node *n, const struct stat *attr
 	ops_wait_end(&w);
 	if (rc)
 		return rc;
-	/* Emptied at once: that it was not empty before counts. */
-	if (attr->st_size == 0)
-		rc = edit_wrote(fs, n);
-	path = node_get_local(fs->nodes, n);
-	if (!rc && !path)
-		rc = -ESTALE;
-	if (!rc)
-		rc = set_local(req, n, path, attr, to_set, h, e);
-	return rc || attr->st_size || h ? rc : save_truncated(fs, n, fuse_req_ctx(req)->pid, e);
+	return set_local(fs, n, attr, to_set, h);
 }
 
 void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -262,8 +257,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 {
 	struct fsys *fs = ops_fsys(req);
 	struct node *n = ops_node(req, ino);
-	const struct handle *h = fi ? handle_of(fi->fh) : NULL;
-	_cleanup_free_ char *path = NULL;
+	struct handle *h = fi ? handle_of(fi->fh) : NULL;
 	struct err e = ERR_INIT;
 	struct stat st;
 	double timeout;
@@ -271,9 +265,8 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 
 	if (!n)
 		return;
-	path = node_get_local(fs->nodes, n);
-	if (path)
-		rc = set_local(req, n, path, attr, to_set, h, &e);
+	if (node_is_local(fs->nodes, n))
+		rc = set_local(fs, n, attr, to_set, h);
 	else
 		rc = set_published(req, n, attr, to_set, h, &e);
 	if (!rc)

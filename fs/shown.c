@@ -288,12 +288,10 @@ static void moved_on(struct fsys *fs)
 	atomic_fetch_add(&fs->shown_generation, 1);
 }
 
-/* Whether a spec.yml says where the other files of a published version are, and, as the CLI needs
- * it, its name. */
+/* Whether a spec.yml says right where the other files of a published version are. */
 static bool stands_alone(const struct spec *s)
 {
-	return s->name &&
-	       (!s->conda_path || strcmp(s->conda_path, "conda.yml") == 0 ||
+	return (!s->conda_path || strcmp(s->conda_path, "conda.yml") == 0 ||
 		strcmp(s->conda_path, "./conda.yml") == 0) &&
 	       (!s->build_path || s->build_is_url || strcmp(s->build_path, "context") == 0 ||
 		strcmp(s->build_path, "./context") == 0 || strcmp(s->build_path, "context/") == 0);

@@ -229,8 +229,10 @@ static enum upper_area side_area(struct fsys *fs, const struct node *dir, const 
 	if (dir->kind == NODE_LOCAL &&
 	    !tempname_is(strrchr(rel, '/') ? strrchr(rel, '/') + 1 : rel))
 		return UPPER_LOCAL;
-	return edits_glowing(fs->edits, vdir) && !has_temporary_part(rel) ? UPPER_LOCAL
-									  : UPPER_SCRATCH;
+	if (!edits_glowing(fs->edits, vdir) || has_temporary_part(rel))
+		return UPPER_SCRATCH;
+	edits_set_glowing(fs->edits, vdir);
+	return UPPER_LOCAL;
 }
 
 static char *path_in_version(struct fsys *fs, const struct node *dir, const char *vdir,
