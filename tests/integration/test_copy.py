@@ -9,8 +9,8 @@ import time
 import pytest
 
 from lib.mount import wait_until
-from lib.saves import (Program, context_of, errno_of, error_of, load_text, look_again, properties, put_context, routes, run, state_of,
-                       versions, writes)
+from lib.saves import (SAVE_ERRORS, Program, context_of, errno_of, error_of, load_text, look_again, properties, put_context, routes, run,
+                       state_of, versions, writes)
 
 SETTLE = 0.3
 NEVER = 3600
@@ -225,6 +225,26 @@ def test_its_directory_stays_the_same_one(mount, source, tmp_path):
     run("tar", "cf", tmp_path / "one.tar", "-C", source / SET[0], ".")
     run("tar", "xf", tmp_path / "one.tar", "--no-same-owner", "-C", mount.local / "a/5")
     published(mount.local / "a/5")
+
+
+@pytest.mark.parametrize("name", [".next", "4"])
+def test_a_descriptor_that_outlives_the_draft_loses_nothing(service, mount, name):
+    """What is written after the publication is saved, or refused, or still there: a close that says yes and keeps nothing is a lie."""
+    draft = mount.local / "a" / name
+    draft.mkdir()
+    (draft / "conda.yml").write_text(CONDA)
+    fd = os.open(draft / "conda.yml", os.O_WRONLY | os.O_APPEND)
+    run("bash", "-c", 'printf "%s" "$1" > spec.yml', "-", WITH_CONDA, cwd=draft)
+    if name == ".next":
+        run("mv", draft, mount.local / "a/4")
+    assert versions(service, "a") == {"1", "4"}
+    os.write(fd, b"- last-thought\n")
+    try:
+        os.close(fd)
+    except OSError as problem:
+        assert problem.errno in SAVE_ERRORS
+    kept = [path for path in (mount.local / "a").rglob("*") if path.is_file() and b"last-thought" in path.read_bytes()]
+    assert kept
 
 
 def test_an_invalid_one_fails_at_close_and_stays(service, mount):
