@@ -59,7 +59,7 @@ static char *other_dir(const struct version *v, const char *vdir)
 }
 
 void keep_saved(struct fsys *fs, struct scope *scope, const struct version *v, const char *vdir,
-		const char *rel, const char *path, const struct proc_id *who)
+		const char *rel, const char *path, const char *said, const struct proc_id *who)
 {
 	_cleanup_free_ char *other = NULL;
 	int rc;
@@ -71,6 +71,8 @@ void keep_saved(struct fsys *fs, struct scope *scope, const struct version *v, c
 	if (!other || !who->tgid)
 		return;
 	rc = edit_echo(fs, other, rel, path, who);
+	if (!rc)
+		edits_set_said(fs->edits, other, said);
 	if (rc && rc != -EEXIST)
 		log_debug("op=save env=%s version=%s: not shown as it was typed: %s", v->env,
 			  v->version, strerror(-rc));

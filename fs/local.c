@@ -144,8 +144,11 @@ int local_open_dir(struct local *l, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Takes over fd. Every directory below it that is empty, or gets so, is removed. */
-static void remove_empty_in(int fd, int depth)
+/*
+ * Takes over fd. Removes every directory below it that is empty, or gets so; and all files when
+ * they go too.
+ */
+static void remove_in(int fd, int depth, bool files)
 {
 	DIR *dir = fdopendir(fd);
 	const struct dirent *d;
@@ -159,11 +162,13 @@ static void remove_empty_in(int fd, int depth)
 
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 			continue;
+		if (files && !unlinkat(fd, d->d_name, 0))
+			continue;
 		below = openat(fd, d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (below < 0)
 			continue;
 		if (depth < DEPTH_MAX)
-			remove_empty_in(below, depth + 1);
+			remove_in(below, depth + 1, files);
 		else
 			close(below);
 		unlinkat(fd, d->d_name, AT_REMOVEDIR);
@@ -177,6 +182,19 @@ int local_remove_empty(struct local *l, const char *path)
 
 	if (fd < 0)
 		return fd;
-	remove_empty_in(fd, 0);
+	remove_in(fd, 0, false);
+	return unlinkat(l->fd, path, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+int local_remove_all(struct local *l, const char *path)
+{
+	int fd;
+
+	if (!unlinkat(l->fd, path, 0))
+		return 0;
+	fd = local_open_dir(l, path);
+	if (fd < 0)
+		return fd;
+	remove_in(fd, 0, true);
 	return unlinkat(l->fd, path, AT_REMOVEDIR) < 0 ? -errno : 0;
 }

@@ -57,6 +57,9 @@ int local_stat(struct local *l, const char *path, struct stat *st);
 /* Opens a directory for reading its names. A descriptor or a negative errno. */
 int local_open_dir(struct local *l, const char *path);
 
+/* Removes a file, or a directory with everything in it. 0 or a negative errno. */
+int local_remove_all(struct local *l, const char *path);
+
 /*
  * Removes a directory, and those below it, as far as nothing but directories is in them. 0 when all
  * of it is gone, -ENOTEMPTY when something stays, or another negative errno.

@@ -20,6 +20,7 @@
 #include "fs/backend.h"
 #include "fs/edits.h"
 #include "fs/fsys.h"
+#include "fs/freename.h"
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
@@ -29,6 +30,7 @@
 #include "fs/ops.h"
 #include "fs/paths.h"
 #include "fs/register.h"
+#include "fs/seen.h"
 #include "fs/settle.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
@@ -50,6 +52,8 @@ struct mount {
 	struct edits *edits;
 	struct kept *kept;
 	struct journal *journal;
+	struct freenames *freenames;
+	struct seen *seen;
 	struct turns *saving;
 	struct settle *settle;
 	int kept_dir;
@@ -198,6 +202,8 @@ static void fill_fsys(struct mount *m)
 		.edits = m->edits,
 		.kept = m->kept,
 		.journal = m->journal,
+		.freenames = m->freenames,
+		.seen = m->seen,
 		.saving = m->saving,
 		.settle = m->settle,
 		.nodes = m->nodes,
@@ -261,7 +267,9 @@ static int open_upper(struct mount *m, struct err *e)
 	int rc = journal ? 0 : -ENOMEM;
 
 	m->edits = edits_new(NULL);
-	if (rc || !m->edits)
+	m->seen = seen_new();
+	m->freenames = freenames_new();
+	if (rc || !m->edits || !m->seen || !m->freenames)
 		return -ENOMEM;
 	m->kept_dir = open_part(m, ".kept");
 	m->journal_dir = open_part(m, journal);
@@ -395,6 +403,8 @@ static void close_upper(struct mount *m)
 	if (m->journal_dir >= 0)
 		close(m->journal_dir);
 	edits_free(m->edits);
+	seen_free(m->seen);
+	freenames_free(m->freenames);
 	upper_end(m->run);
 	local_close(m->local);
 }

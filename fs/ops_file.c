@@ -15,6 +15,7 @@
 #include "fs/handle.h"
 #include "fs/name.h"
 #include "fs/render.h"
+#include "fs/seen.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
 
@@ -104,8 +105,17 @@ static int open_text(struct fsys *fs, struct node *n, struct handle *h)
 	return rc;
 }
 
-static int open_published(struct fsys *fs, struct node *n, struct call *c, struct handle *h,
-			  struct err *e)
+static void note_seen(struct fsys *fs, struct node *n, pid_t by)
+{
+	struct version *v =
+		n->kind == NODE_SPEC && fs->seen ? node_get_version(fs->nodes, n->parent) : NULL;
+
+	seen_note(fs->seen, by, v);
+	version_unref(v);
+}
+
+static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call *c,
+			  struct handle *h, struct err *e)
 {
 	int rc;
 
@@ -114,18 +124,26 @@ static int open_published(struct fsys *fs, struct node *n, struct call *c, struc
 	if (n->kind == NODE_CONTEXT)
 		return 0;
 	rc = tree_refresh(fs, n, c, e);
+	if (!rc)
+		note_seen(fs, n, by);
 	return rc ? rc : open_text(fs, n, h);
 }
 
 static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
 		     struct handle *h, struct err *e)
 {
+	int rc;
+
 	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
 		return ops_write_open(fs, n, flags, by, c, h, e);
 	edit_sweep_of(fs, n);
-	if (node_is_local(fs->nodes, n))
-		return ops_local_open(fs, n, flags, h);
-	return open_published(fs, n, c, h, e);
+	if (node_is_local(fs->nodes, n)) {
+		rc = ops_local_open(fs, n, flags, h);
+		/* Between the two it became the published file again. */
+		if (rc != -ESTALE || n->kind == NODE_LOCAL)
+			return rc;
+	}
+	return open_published(fs, n, by, c, h, e);
 }
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

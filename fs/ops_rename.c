@@ -89,6 +89,34 @@ static int move_published(struct renaming *r, const char *target)
 	return rc;
 }
 
+/* A file of a build context gets another name there: one version without the old and with the new.
+ */
+static int move_in_context(struct renaming *r, const char *target)
+{
+	struct fsys *fs = r->fs;
+	struct node *n = tree_intern(fs, r->from, r->item);
+	uint64_t number = tree_number(r->from, r->item), group = tree_group(r->from);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int rc = n && copy ? edit_allowed(fs, n, r->e) : -ENOMEM;
+
+	if (!rc)
+		rc = edit_copy(fs, n, copy, r->call, r->e);
+	if (!rc)
+		rc = whiteout_add(fs->whiteouts, group, number);
+	if (!rc) {
+		rc = save_onto(fs, r->to->scope, copy, target, false, r->by, r->e);
+		if (rc)
+			whiteout_remove(fs->whiteouts, group, number);
+	}
+	if (rc && copy)
+		unlinkat(local_fd(fs->local), copy, 0);
+	if (!rc)
+		ops_uncover(fs, r->to, ops_published(fs, r->to, r->newname, r->call));
+	if (n)
+		node_forget(fs->nodes, n->ino, 1);
+	return rc;
+}
+
 /* What was edited under the name is not any more; what is published there is hidden for a while. */
 static int leave_name(struct renaming *r, const struct upper_place *was)
 {
@@ -99,7 +127,7 @@ static int leave_name(struct renaming *r, const struct upper_place *was)
 		return -ENOMEM;
 	if (was->area != UPPER_SHOWN && was->area != UPPER_EDIT)
 		return 0;
-	edits_remove(r->fs->edits, vdir, was->rel);
+	edits_leave(r->fs->edits, vdir, was->rel);
 	published = ops_published(r->fs, r->from, r->name, r->call);
 	return published ? whiteout_add(r->fs->whiteouts, tree_group(r->from), published) : 0;
 }
@@ -152,6 +180,13 @@ static int drop(struct renaming *r)
 		return -EROFS;
 	ops_uncover(r->fs, r->to, ops_published(r->fs, r->to, r->newname, r->call));
 	return unlinkat(local_fd(r->fs->local), r->item->local, 0) < 0 ? -errno : 0;
+}
+
+/* A link that is copied over `latest`: that points where the versions say. */
+static bool is_latest(const struct renaming *r)
+{
+	return r->to->kind == NODE_ENV && strcmp(r->newname, "latest") == 0 &&
+	       S_ISLNK(r->item->type);
 }
 
 static bool is_derived_name(const struct renaming *r)
@@ -215,6 +250,8 @@ static int move_file(struct renaming *r)
 	struct upper_place to;
 	int rc;
 
+	if (is_latest(r))
+		return drop(r);
 	if (is_derived_name(r))
 		return ops_is_sink(r->fs, r->to, r->newname) ? drop(r) : move_onto_dockerfile(r);
 	target = upper_new_path(r->fs, r->to, r->newname, &rc);
@@ -226,11 +263,11 @@ static int move_file(struct renaming *r)
 		return rc;
 	if (r->item->kind == NODE_LOCAL)
 		return move_local(r, &to, target);
-	/* What is published can't take the name of something else that is. */
-	if (to.area == UPPER_SHOWN)
-		return err_set(r->e, -EROFS,
-			       "what is published keeps its names: make a draft of it");
-	return move_published(r, target);
+	if (to.area != UPPER_SHOWN)
+		return move_published(r, target);
+	if (r->item->kind == NODE_CONTEXT && strncmp(to.rel, "context/", strlen("context/")) == 0)
+		return move_in_context(r, target);
+	return err_set(r->e, -EROFS, "what is published keeps its names: make a draft of it");
 }
 
 /* ---- drafts and published directories ---- */

@@ -150,7 +150,7 @@ static bool go_on_showing(struct published *p, const struct part *part)
 	node_moved_local(p->fs->nodes, part->path, to);
 	if (edits_add(p->fs->edits, p->vdir, part->rel, false))
 		log_debug("op=publish path=%s: no memory", part->path);
-	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, true);
+	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, 0);
 	return true;
 }
 
@@ -233,7 +233,7 @@ static void move_leftovers(struct published *p)
 }
 
 /* A draft that gives way to a version of its name keeps its files under a name with a dot. */
-static void step_aside(struct fsys *fs, const char *path)
+void publish_step_aside(struct fsys *fs, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	int dir = local_fd(fs->local);
@@ -320,7 +320,7 @@ static void settle_files(struct published *p, const struct assetdir *dir, const 
 	if (!is_dotted(p->path)) {
 		move_leftovers(p);
 		if (local_remove_empty(p->fs->local, p->path) == -ENOTEMPTY)
-			step_aside(p->fs, p->path);
+			publish_step_aside(p->fs, p->path);
 	}
 	edits_set_glowing(p->fs->edits, p->vdir);
 	if (local_stat(p->fs->local, p->path, &st) == -ENOENT)
@@ -395,16 +395,17 @@ int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, con
 	_cleanup_close_ int fd = local_open_dir(fs->local, path);
 	int rc = fd < 0 ? fd : spec_check_name("version", version, e);
 
+	settle_busy(fs->settle, path, true);
 	if (!rc)
 		rc = spec_check_name("environment", env, e);
 	if (!rc)
 		rc = publish_open(&p, fd, root, env, version, c, e);
 	/* The reason stays with the draft, for whoever asks later. */
-	if (rc && fd >= 0) {
+	if (rc && fd >= 0)
 		edit_note(fs, path, err_text(e, rc));
-		if (rc == -EEXIST && !is_dotted(path))
-			step_aside(fs, path);
-	}
+	settle_busy(fs->settle, path, false);
+	if (rc == -EEXIST && !is_dotted(path))
+		publish_step_aside(fs, path);
 	free(p.vdir);
 	version_unref(p.v);
 	return rc;
@@ -468,5 +469,5 @@ void publish_clear_draft(struct fsys *fs, const char *path, int64_t when)
 	if (context)
 		clear_tree(fs, context, when, ASSETDIR_DEPTH_MAX);
 	if (local_remove_empty(fs->local, path) == -ENOTEMPTY && !is_dotted(path))
-		step_aside(fs, path);
+		publish_step_aside(fs, path);
 }

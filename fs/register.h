@@ -42,6 +42,17 @@ struct registration {
  */
 int register_version(struct fsys *fs, const struct registration *r, struct call *c,
 		     struct version **version, uint64_t *id, struct err *e);
+
+/*
+ * Whether register_version() could get its name, without registering anything: that the service is
+ * there, lets us in, and has no such version. The register_version() that follows does not ask
+ * again.
+ */
+int register_probe(struct fsys *fs, const struct registration *r, struct call *c, struct err *e);
+
+/* What an errno of the source means for a save: -EBADMSG says there that the environment is not
+ * valid, not that an answer is. */
+int register_errno(int rc);
 void register_done(struct fsys *fs, uint64_t id);
 
 /*

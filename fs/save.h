@@ -4,7 +4,8 @@
  *
  *   call                                            | a dirty asset file
  *   ------------------------------------------------+---------------------------------------------
- *   flush by the process that opened it             | is saved; the result is the answer
+ *   flush by the process that opened it             | is saved; the result is the answer.
+ *                                                   | Not when only others wrote to it
  *   flush by another process (inherited descriptor) | is checked
  *   flush by a process that a signal ends           | is noted
  *   fsync (not on O_SYNC descriptors)               | is checked, and goes to the disk
@@ -31,13 +32,10 @@
 int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, struct err *e);
 
 /* fsync(2): whether what is there now could be saved. */
-int save_check(struct fsys *fs, struct node *n, struct err *e);
+int save_check(struct fsys *fs, struct node *n, const struct handle *h, struct err *e);
 
 /* The last close: h is about to be freed. n may be NULL. */
 void save_release(struct fsys *fs, struct node *n, struct handle *h);
-
-/* truncate(2) of a file that nobody has open. */
-int save_truncated(struct fsys *fs, struct node *n, pid_t by, struct err *e);
 
 /*
  * The file of the disk at from becomes the asset file at to (a path of UPPER_SHOWN), by rename or

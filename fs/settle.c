@@ -32,6 +32,11 @@ struct active {
 	uint64_t id;
 };
 
+struct busy {
+	struct busy *next;
+	char path[];
+};
+
 struct settle {
 	struct fsys *fs;
 	int64_t quiet;
@@ -43,6 +48,7 @@ struct settle {
 	bool stopping;
 	struct waiting *waiting;
 	struct active *active;
+	struct busy *busy;
 	int64_t doubt_due; /* 0: nothing is in doubt */
 };
 
@@ -81,6 +87,10 @@ void settle_free(struct settle *s)
 	for (struct active *a = s->active, *next; a; a = next) {
 		next = a->next;
 		free(a);
+	}
+	for (struct busy *b = s->busy, *next; b; b = next) {
+		next = b->next;
+		free(b);
 	}
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
@@ -150,6 +160,49 @@ bool settle_waits(struct settle *s, const char *path)
 }
 
 /* ---- publications under way ---- */
+
+void settle_busy(struct settle *s, const char *path, bool busy)
+{
+	struct busy *b = NULL;
+
+	if (!s)
+		return;
+	if (busy) {
+		b = malloc(sizeof(*b) + strlen(path) + 1);
+		if (!b)
+			return;
+		memcpy(b->path, path, strlen(path) + 1);
+	}
+	pthread_mutex_lock(&s->lock);
+	if (busy) {
+		b->next = s->busy;
+		s->busy = b;
+		b = NULL;
+	} else {
+		struct busy **p = &s->busy;
+
+		while (*p && strcmp((*p)->path, path) != 0)
+			p = &(*p)->next;
+		b = *p;
+		if (b)
+			*p = b->next;
+	}
+	pthread_mutex_unlock(&s->lock);
+	free(b);
+}
+
+bool settle_is_busy(struct settle *s, const char *path)
+{
+	bool found = false;
+
+	if (!s)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	for (const struct busy *b = s->busy; b && !found; b = b->next)
+		found = strcmp(b->path, path) == 0;
+	pthread_mutex_unlock(&s->lock);
+	return found;
+}
 
 void settle_active(struct settle *s, uint64_t id, bool active)
 {

@@ -34,6 +34,10 @@ void settle_touch(struct settle *s, struct scope *scope, const char *path);
 /* The draft is published, gone, or not to be published by itself until it is touched again. */
 void settle_forget(struct settle *s, const char *path);
 
+/* The draft is being published, or not any more: its version may be there before it is gone. */
+void settle_busy(struct settle *s, const char *path, bool busy);
+bool settle_is_busy(struct settle *s, const char *path);
+
 /* Whether the draft waits; for status. */
 bool settle_waits(struct settle *s, const char *path);
 

@@ -13,6 +13,7 @@
 #include "fs/change.h"
 #include "fs/edits.h"
 #include "fs/kept.h"
+#include "fs/register.h"
 #include "fs/render.h"
 #include "fs/spec.h"
 #include "fs/spec_patch.h"
@@ -287,20 +288,36 @@ static void moved_on(struct fsys *fs)
 	atomic_fetch_add(&fs->shown_generation, 1);
 }
 
-/* Whether a spec.yml stands for itself in a published version: it says its name, as the CLI needs it, and
- * where the other files are. */
-static bool fits(const char *text, size_t len)
+/* Whether a spec.yml says right where the other files of a published version are. */
+static bool stands_alone(const struct spec *s)
+{
+	return (!s->conda_path || strcmp(s->conda_path, "conda.yml") == 0 ||
+		strcmp(s->conda_path, "./conda.yml") == 0) &&
+	       (!s->build_path || s->build_is_url || strcmp(s->build_path, "context") == 0 ||
+		strcmp(s->build_path, "./context") == 0 || strcmp(s->build_path, "context/") == 0);
+}
+
+/* Whether it says what the record says: somebody else may have changed a tag of that. */
+static bool says_same(const struct spec *s, const struct version *v)
+{
+	char text[REGISTER_DIGEST_SIZE], record[REGISTER_DIGEST_SIZE];
+	struct version *said = spec_to_version(s, v->env, v->version, v->conda,
+					       s->build_is_url ? NULL : v->context_uri);
+	bool same = said && !register_digest(said, text) && !register_digest(v, record) &&
+		    strcmp(text, record) == 0;
+
+	version_unref(said);
+	return same;
+}
+
+static bool fits(const char *text, size_t len, const struct version *v)
 {
 	struct spec *s;
 	bool ok;
 
 	if (spec_parse(text, len, &s, NULL))
 		return false;
-	ok = s->name &&
-	     (!s->conda_path || strcmp(s->conda_path, "conda.yml") == 0 ||
-	      strcmp(s->conda_path, "./conda.yml") == 0) &&
-	     (!s->build_path || s->build_is_url || strcmp(s->build_path, "context") == 0 ||
-	      strcmp(s->build_path, "./context") == 0 || strcmp(s->build_path, "context/") == 0);
+	ok = stands_alone(s) && says_same(s, v);
 	spec_free(s);
 	return ok;
 }
@@ -318,7 +335,7 @@ static int keep_text(struct fsys *fs, const char *dir, const struct version *v, 
 	if (rc)
 		return rc;
 	if (spec)
-		whole = fits(text, len) && !spec_patch(text, len, v->env, v->version, &patched);
+		whole = fits(text, len, v) && !spec_patch(text, len, v->env, v->version, &patched);
 	else
 		buf_add(&patched, text, len);
 	if (whole && !buf_error(&patched))
@@ -426,7 +443,7 @@ void shown_note_attributes(struct fsys *fs, struct node *n, const char *path)
 	if (upper_parse(path, &p) || p.area != UPPER_SHOWN || local_stat(fs->local, path, &st))
 		return;
 	vdir = upper_dir(&p);
-	if (!vdir || !edits_get(fs->edits, vdir, p.rel, &edit) || !edit.saved)
+	if (!vdir || !edits_get(fs->edits, vdir, p.rel, &edit) || !edit_is_saved(&edit))
 		return;
 	base = edits_get_base(fs->edits, vdir);
 	if (base) {

@@ -10,6 +10,7 @@
 struct cut {
 	size_t from, to;
 	const char *by;
+	const char *key; /* a line of its own, with this key; NULL: only the value */
 	bool quoted;
 };
 
@@ -48,11 +49,23 @@ static size_t value_length(const char *text, size_t len)
 	return n;
 }
 
+/* A name that is not there gets a line of its own before the first key. */
+static int insert(const char *text, size_t len, const struct yaml_node *root, const char *key,
+		  const char *by, struct cut *cut)
+{
+	if (!root->count || root->keys[0]->column != 1)
+		return -EBADMSG;
+	cut->from = cut->to = offset_of(text, len, root->keys[0]->line, 1);
+	cut->by = by;
+	cut->key = key;
+	return 0;
+}
+
 static int find_cut(const char *text, size_t len, const struct yaml_node *root, const char *key,
 		    const char *by, struct cut *cut)
 {
 	*cut = (struct cut){0};
-	for (size_t i = 0; root->kind == YAML_MAP && i < root->count; i++) {
+	for (size_t i = 0; i < root->count; i++) {
 		const struct yaml_node *value = root->items[i];
 		size_t n;
 
@@ -68,12 +81,16 @@ static int find_cut(const char *text, size_t len, const struct yaml_node *root, 
 		cut->by = by;
 		return n ? 0 : -EBADMSG;
 	}
-	return 0;
+	return insert(text, len, root, key, by, cut);
 }
 
 static void add_value(struct buf *out, const struct cut *cut)
 {
+	if (cut->key)
+		buf_addf(out, "%s: ", cut->key);
 	buf_addf(out, cut->quoted ? "\"%s\"" : "%s", cut->by);
+	if (cut->key)
+		buf_addch(out, '\n');
 }
 
 int spec_patch(const char *text, size_t len, const char *name, const char *version, struct buf *out)
@@ -85,7 +102,9 @@ int spec_patch(const char *text, size_t len, const char *name, const char *versi
 
 	if (rc)
 		return rc;
-	rc = find_cut(text, len, yamltree_root(tree), "name", name, &first);
+	rc = yamltree_root(tree)->kind == YAML_MAP ? 0 : -EBADMSG;
+	if (!rc)
+		rc = find_cut(text, len, yamltree_root(tree), "name", name, &first);
 	if (!rc)
 		rc = find_cut(text, len, yamltree_root(tree), "version", version, &second);
 	yamltree_free(tree);

@@ -10,8 +10,9 @@
 #include "client/buf.h"
 
 /*
- * Appends text with name and version, where it has them, made to be those given. -EBADMSG when it
- * is not YAML, or has one of them in a form that can't be replaced in its line. Any thread.
+ * Appends text with name and version made to be those given; one that is missing gets a line before
+ * the first key. -EBADMSG when it is not YAML, or has them in a form that can't be replaced in its
+ * line. Any thread.
  */
 int spec_patch(const char *text, size_t len, const char *name, const char *version,
 	       struct buf *out);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/cleanup.h"
+#include "client/log.h"
 #include "fs/local.h"
 #include "fs/upper.h"
 
@@ -46,40 +47,15 @@ int stage_new(struct fsys *fs, struct stage **out)
 	return rc;
 }
 
-/* Takes over fd. */
-static void remove_all(int fd, int depth)
-{
-	DIR *dir = fdopendir(fd);
-	const struct dirent *d;
-
-	if (!dir) {
-		close(fd);
-		return;
-	}
-	while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		int below;
-
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
-		if (!unlinkat(fd, d->d_name, 0))
-			continue;
-		below = openat(fd, d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (below >= 0 && depth < DEPTH_MAX)
-			remove_all(below, depth + 1);
-		else if (below >= 0)
-			close(below);
-		unlinkat(fd, d->d_name, AT_REMOVEDIR);
-	}
-	closedir(dir);
-}
-
 void stage_free(struct stage *s)
 {
 	if (!s)
 		return;
 	if (s->fd >= 0) {
-		remove_all(s->fd, 0);
-		unlinkat(local_fd(s->fs->local), s->path, AT_REMOVEDIR);
+		close(s->fd);
+		/* What can't be removed now goes at the next mount. */
+		if (local_remove_all(s->fs->local, s->path))
+			log_debug("op=save path=%s: stays for now", s->path);
 	}
 	free(s->path);
 	free(s);

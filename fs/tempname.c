@@ -230,12 +230,11 @@ static const char *const random_prefixes[] = {
 	"cooledit",        /* mcedit */
 	"d2utmp",          /* dos2unix */
 	".merge_file_",    /* git merge */
+	"XX",              /* perl -i */
 };
 
-/* The same, where the six must not be a word: "sediments", "tmpconfig". */
+/* The same, where the six must not be a word: "tmpconfig". */
 static const char *const word_prefixes[] = {
-	"sed", /* sed -i */
-	"XX",  /* perl -i */
 	"tmp", /* emacs with file-precious-flag */
 };
 
@@ -307,12 +306,17 @@ static bool is_copy(struct part p, size_t n)
 /* patch: x.oXXXXXX for the output, x.rXXXXXX for the rejects. */
 static bool is_patch_output(struct part p)
 {
-	struct part file;
+	struct part end, file;
 
-	if (p.len <= 2 + RANDOM || !is_random(last(p, RANDOM)))
+	if (p.len <= 2 + RANDOM)
 		return false;
+	end = last(p, RANDOM);
 	file = without_last(p, RANDOM);
-	return has_suffix(file, ".o") || has_suffix(file, ".r");
+	if (!has_suffix(file, ".o") && !has_suffix(file, ".r"))
+		return false;
+	if (is_file(without_last(file, 2)))
+		return all(end, is_alnum) && !all(end, is_lower) && !all(end, is_digit);
+	return is_random(end);
 }
 
 /* helix: xXXXXXX.bck. */
@@ -401,6 +405,9 @@ static bool in_tables(struct part p)
 	for (size_t i = 0; i < COUNT(random_prefixes); i++)
 		if (is_prefixed(p, random_prefixes[i], RANDOM))
 			return all(last(p, RANDOM), is_alnum);
+	/* sed -i; but "sediments" is a file. */
+	if (is_prefixed(p, "sed", RANDOM))
+		return all(last(p, RANDOM), is_alnum) && !all(last(p, RANDOM), is_lower);
 	for (size_t i = 0; i < COUNT(word_prefixes); i++)
 		if (is_prefixed(p, word_prefixes[i], RANDOM))
 			return is_random(last(p, RANDOM));

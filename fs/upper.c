@@ -79,6 +79,13 @@ int upper_parse(const char *path, struct upper_place *out)
 	return ok ? 0 : -ENOENT;
 }
 
+bool upper_is_over(const char *path)
+{
+	struct upper_place p;
+
+	return !upper_parse(path, &p) && (p.area == UPPER_EDIT || p.area == UPPER_SHOWN);
+}
+
 char *upper_dir(const struct upper_place *p)
 {
 	char *dir;
@@ -229,8 +236,10 @@ static enum upper_area side_area(struct fsys *fs, const struct node *dir, const 
 	if (dir->kind == NODE_LOCAL &&
 	    !tempname_is(strrchr(rel, '/') ? strrchr(rel, '/') + 1 : rel))
 		return UPPER_LOCAL;
-	return edits_glowing(fs->edits, vdir) && !has_temporary_part(rel) ? UPPER_LOCAL
-									  : UPPER_SCRATCH;
+	if (!edits_glowing(fs->edits, vdir) || has_temporary_part(rel))
+		return UPPER_SCRATCH;
+	edits_set_glowing(fs->edits, vdir);
+	return UPPER_LOCAL;
 }
 
 static char *path_in_version(struct fsys *fs, const struct node *dir, const char *vdir,

@@ -19,11 +19,13 @@ enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 #define XATTR_USER        "user."
 #define XATTR_TAG         "user.tag."
 #define XATTR_DESCRIPTION "user.description"
+#define XATTR_AZUREML     "user.azureml."
 #define XATTR_ERROR       "user.mlenvfs.error"
 #define XATTR_STATE       "user.mlenvfs.state"
 #define XATTR_MLENVFS     "user.mlenvfs."
 #define XATTR_STATUS      "user.mlenvfs.status"
 #define XATTR_REFRESH     "user.mlenvfs.refresh"
+#define XATTR_DISCARD     "user.mlenvfs.discard"
 
 /*
  * Appends the value. -ENODATA when n has no such attribute, -EOPNOTSUPP for namespaces other than
