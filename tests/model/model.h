@@ -20,6 +20,7 @@ enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 64 }
 struct medit {
 	char rel[TREE_PATH];
 	struct bytes *bytes;
+	bool fresh;              /* made here: nothing of that name is published */
 	bool dirty;              /* written, and not saved since */
 	bool attempted;          /* saved, or refused, at least once */
 	bool saved;              /* the last of these went well */
@@ -163,6 +164,7 @@ struct msave {
 	int rc;    /* what the program is told */
 	bool lost; /* the version is made, but its answer is lost: -ETIMEDOUT would do too */
 	enum msave_what what;
+	bool nameless;     /* its spec.yml does not say of which environment */
 	struct version *v; /* the record that is to be */
 	struct tree *context;
 };
@@ -179,11 +181,8 @@ void model_keep(struct mversion *v, const char *rel, const struct bytes *text);
 void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
 		int proc);
 
-/* The text with the names that its place gives it; NULL when it is no whole spec.yml by itself. */
+/* The text of a spec.yml with the names that its place gives it. */
 struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version);
-
-/* Whether the bytes are valid by themselves: 0 or -EBADMSG. */
-int model_check(struct menv *env, const char *rel, const struct bytes *bytes);
 
 /* What became of a save of an edit that the process made: got is what it was told. */
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,

@@ -6,13 +6,10 @@
 
 #include "client/buf.h"
 #include "client/cleanup.h"
-#include "client/conda.h"
 #include "fs/spec.h"
 #include "tests/model/model.h"
 
 enum { TEXT_MAX = 1 << 20 };
-
-/* ---- whether bytes are valid by themselves ---- */
 
 static int check_spec(const char *env, const struct bytes *bytes)
 {
@@ -26,19 +23,6 @@ static int check_spec(const char *env, const struct bytes *bytes)
 	if (spec->build_path && !spec->build_is_url && strcmp(spec->build_path, "context") != 0)
 		rc = -EBADMSG;
 	spec_free(spec);
-	return rc;
-}
-
-int model_check(struct menv *env, const char *rel, const struct bytes *bytes)
-{
-	struct buf json = BUF_INIT(TEXT_MAX);
-	int rc = 0;
-
-	if (strcmp(rel, "spec.yml") == 0)
-		return check_spec(env->name, bytes);
-	if (strcmp(rel, "conda.yml") == 0)
-		rc = conda_to_json(bytes->data, bytes->len, &json, NULL);
-	buf_free(&json);
 	return rc;
 }
 
@@ -233,9 +217,10 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 	}
 	stage = stage_of(v, base, rel, bytes);
 	spec = spec_of(stage);
-	out->rc = model_check(env, "spec.yml", tree_child(stage, "spec.yml")->bytes);
+	out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
 	if (!out->rc)
 		out->rc = model_read(stage, env->name, base->name, &out->v, &out->context);
+	out->nameless = spec && !spec->name;
 	if (!out->rc && !is_part(spec, rel))
 		out->what = SAVE_ASIDE;
 	else if (!out->rc)
@@ -381,13 +366,21 @@ void model_refused(struct model *m, struct menv *env, struct mversion *v, const 
 		add_lost(m, env, s);
 }
 
+/* A save that came to something ends what is said of one that failed; it may say something itself.
+ */
+static void told(struct mversion *v, const struct msave *s)
+{
+	v->noted = v->noted || s->what == SAVE_NOTHING || s->nameless;
+	if (s->what != SAVE_NOTHING)
+		v->refused = false;
+}
+
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc)
 {
 	if (!got) {
 		apply(m, env, v, edit, s, proc);
-		v->refused = false;
-		v->noted = false;
+		told(v, s);
 	} else {
 		refuse(v, edit, proc, m->generations[proc]);
 		if (s->lost)

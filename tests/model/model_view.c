@@ -124,45 +124,68 @@ void model_pass(struct model *m)
 
 /* ---- the view ---- */
 
-/* One line with what it says of a name replaced: "version: '1' # the first". */
-static void add_line(struct buf *out, const char *line, size_t len, const char *env,
-		     const char *version)
-{
-	bool is_version = len > 8 && memcmp(line, "version:", 8) == 0;
-	const char *comment;
+/* A text with the names that its place gives it, in the making. */
+struct naming {
+	struct buf out;
+	const char *env;
+	const char *version;
+	bool has_name, has_version;
+};
 
-	if (!is_version && (len <= 5 || memcmp(line, "name:", 5) != 0)) {
-		buf_add(out, line, len);
-		return;
-	}
-	comment = memchr(line, '#', len);
-	if (is_version)
-		buf_addf(out, "version: \"%s\"", version);
+static bool begins(const char *line, size_t len, const char *key)
+{
+	return len >= strlen(key) && memcmp(line, key, strlen(key)) == 0;
+}
+
+/* One line with what it says of a name replaced: "version: '1' # the first". */
+static void add_line(struct naming *n, const char *line, size_t len)
+{
+	const char *comment = memchr(line, '#', len);
+
+	if (begins(line, len, "version:"))
+		buf_addf(&n->out, "version: \"%s\"", n->version);
+	else if (begins(line, len, "name:"))
+		buf_addf(&n->out, "name: %s", n->env);
 	else
-		buf_addf(out, "name: %s", env);
-	if (comment)
-		buf_addf(out, " %.*s", (int)(line + len - comment), comment);
+		comment = line;
+	if (comment == line)
+		buf_add(&n->out, line, len);
+	else if (comment)
+		buf_addf(&n->out, " %.*s", (int)(line + len - comment), comment);
 	else
-		buf_addch(out, '\n');
+		buf_addch(&n->out, '\n');
+}
+
+/* What it does not say comes before the first key. */
+static void add_missing(struct naming *n)
+{
+	if (!n->has_name)
+		buf_addf(&n->out, "name: %s\n", n->env);
+	if (!n->has_version)
+		buf_addf(&n->out, "version: \"%s\"\n", n->version);
+	n->has_name = n->has_version = true;
 }
 
 struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version)
 {
-	struct buf out = BUF_INIT(TEXT_MAX);
+	struct naming n = {.out = BUF_INIT(TEXT_MAX), .env = env, .version = version};
+	const char *end = text->data + text->len;
 	struct bytes *result;
 
-	/* Without a name nobody else could use it. */
-	if (memcmp(text->data, "name:", 5) != 0 && !strstr(text->data, "\nname:"))
-		return NULL;
-	for (const char *p = text->data, *end = p + text->len; p < end;) {
+	n.has_name = begins(text->data, text->len, "name:") || strstr(text->data, "\nname:");
+	n.has_version =
+		begins(text->data, text->len, "version:") || strstr(text->data, "\nversion:");
+	for (const char *p = text->data; p < end;) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
 		size_t len = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);
 
-		add_line(&out, p, len, env, version);
+		if (*p != '#')
+			add_missing(&n);
+		add_line(&n, p, len);
 		p += len;
 	}
-	result = bytes_new(buf_str(&out), out.len);
-	buf_free(&out);
+	result = bytes_new(buf_str(&n.out), n.out.len);
+	buf_free(&n.out);
 	return result;
 }
 

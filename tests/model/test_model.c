@@ -6,6 +6,7 @@
  *   MODEL_RUNS=n    how many sequences
  *   MODEL_OPS=text  this sequence instead, as a failure prints it
  *   MODEL_VERBOSE=1 tells every call
+ *   MODEL_HERE=1    runs in this very process, for a debugger
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -89,6 +90,11 @@ static void in_child(work_fn *work, const void *arg)
 	pid_t pid;
 	int status = 0;
 
+	if (getenv("MODEL_HERE")) {
+		procs_start();
+		work(arg);
+		return;
+	}
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
