@@ -189,7 +189,7 @@ void model_saved(struct model *m, struct menv *env, struct mversion *v, struct m
 		 const struct msave *s, int got, int proc);
 
 /* The same for a file that did not take the name, as it was refused. */
-void model_refused(struct model *m, struct menv *env, struct mversion *v, const struct medit *edit,
-		   const struct msave *s);
+void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
+		   const struct bytes *bytes, const struct msave *s, int proc);
 
 #endif

@@ -295,13 +295,17 @@ static void keep(struct model *m, struct mversion *v, struct mversion *target,
 		model_echo(m, target, e->rel, e->bytes, proc);
 }
 
-static void refuse(struct mversion *v, const struct medit *e, int proc, unsigned int generation)
+/* The bytes are put beside the file. Those that the same process had refused before go for them. */
+static void refuse(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+		   int proc)
 {
 	char name[TREE_PATH], other[TREE_PATH];
-	struct bytes *copy = bytes_new(e->bytes->data, e->bytes->len);
-	bool mine = e->attempted && !e->saved && e->owner == proc && e->generation == generation;
+	struct bytes *copy = bytes_new(bytes->data, bytes->len);
+	const struct medit *e = model_edit(v, rel);
+	bool mine = e && e->attempted && !e->saved && e->owner == proc &&
+		    e->generation == m->generations[proc];
 
-	path_print(name, "%s.rejected", e->rel);
+	path_print(name, "%s.rejected", rel);
 	for (int i = 1; !mine && tree_at(v->local, name); i++) {
 		path_print(other, "%s.%d", name, i);
 		if (!tree_at(v->local, other))
@@ -358,10 +362,10 @@ static void add_lost(struct model *m, struct menv *env, const struct msave *s)
 	m->expected.puts++;
 }
 
-void model_refused(struct model *m, struct menv *env, struct mversion *v, const struct medit *edit,
-		   const struct msave *s)
+void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
+		   const struct bytes *bytes, const struct msave *s, int proc)
 {
-	refuse(v, edit, 0, 0);
+	refuse(m, v, rel, bytes, proc);
 	if (s->lost)
 		add_lost(m, env, s);
 }
@@ -382,9 +386,7 @@ void model_saved(struct model *m, struct menv *env, struct mversion *v, struct m
 		apply(m, env, v, edit, s, proc);
 		told(v, s);
 	} else {
-		refuse(v, edit, proc, m->generations[proc]);
-		if (s->lost)
-			add_lost(m, env, s);
+		model_refused(m, env, v, edit->rel, edit->bytes, s, proc);
 	}
 	edit->saved = !got;
 	on_show(m, edit, proc);

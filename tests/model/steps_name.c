@@ -106,10 +106,7 @@ static void bring(struct model *m, int proc, struct place *from, struct place *t
 	step_expect_either(m, what, path, got, save.rc, save.lost ? -ETIMEDOUT : save.rc);
 	if (got) {
 		/* As it was, with the bytes beside it. */
-		struct medit refused = {.bytes = bytes};
-
-		path_print(refused.rel, "%s", to->rel);
-		model_refused(m, to->env, to->v, &refused, &save);
+		model_refused(m, to->env, to->v, to->rel, bytes, &save, proc);
 	} else {
 		dir = link ? NULL : tree_parent(place_tree(from), from->rel, &name, &rc);
 		if (dir)
