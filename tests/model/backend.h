@@ -40,6 +40,7 @@ struct backend_ops {
 	ssize_t (*pwrite)(struct backend *b, int fd, const void *data, size_t len, off_t off);
 	int (*ftruncate)(struct backend *b, int fd, off_t size);
 	int (*fsync)(struct backend *b, int fd);
+	int (*fstat)(struct backend *b, int fd, struct stat *st);
 	/* Writes by a mapping that outlives the descriptor, then unmaps it. */
 	int (*close_then_write_mapped)(struct backend *b, int fd, const void *data, size_t len);
 

@@ -201,6 +201,11 @@ static int fsync_fd(struct backend *b, int fd)
 	return mini_fsync(file_of(b, fd), opener(b, fd));
 }
 
+static int stat_fd(struct backend *b, int fd, struct stat *st)
+{
+	return mini_fstat(file_of(b, fd), opener(b, fd), st);
+}
+
 /* The kernel closes what a process had open while the process is a zombie already. */
 static void end(struct backend *b, int proc, enum proc_end how)
 {
@@ -405,6 +410,7 @@ static const struct backend_ops mini_ops = {
 	.pwrite = write_fd,
 	.ftruncate = truncate_fd,
 	.fsync = fsync_fd,
+	.fstat = stat_fd,
 	.close_then_write_mapped = close_then_write_mapped,
 	.stat = stat_path,
 	.readlink = readlink_path,
@@ -442,9 +448,13 @@ struct backend *backend_mini_new(void)
 	struct mini_backend *s = must(calloc(1, sizeof(*s)));
 	const char *tmp = getenv("TMPDIR");
 
+	/* In memory where that is possible: what it is for is synced often. */
+	if (!tmp)
+		tmp = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+
 	s->b = (struct backend){.ops = &mini_ops, .scope = SERVICE_SCOPE};
 	s->service = service_new();
-	snprintf(s->dir, sizeof(s->dir), "%s/mlenvfs-model-XXXXXX", tmp ? tmp : "/tmp");
+	snprintf(s->dir, sizeof(s->dir), "%s/mlenvfs-model-XXXXXX", tmp);
 	must(mkdtemp(s->dir));
 	mini_mount(&s->mount, s->service, s->dir);
 	return &s->b;

@@ -89,6 +89,8 @@ static void check_bytes(struct model *m, const char *path, const struct tree *t)
 		return;
 	}
 	n = m->b->ops->pread(m->b, fd, data, sizeof(data), 0);
+	if (n >= 0 && (m->b->ops->fstat(m->b, fd, &st) || st.st_size != n))
+		model_fail(m, "%s: its size is not that of its content", path);
 	m->b->ops->close(m->b, fd);
 	if (n < 0) {
 		model_fail(m, "read %s: %s", path, strerror((int)-n));
@@ -100,8 +102,6 @@ static void check_bytes(struct model *m, const char *path, const struct tree *t)
 		quote(t->bytes->data, t->bytes->len, b);
 		model_fail(m, "%s holds \"%s\", should hold \"%s\"", path, a, b);
 	}
-	if (m->b->ops->stat(m->b, 0, real, &st) || st.st_size != n)
-		model_fail(m, "%s: its size is not that of its content", path);
 }
 
 static void check_link(struct model *m, const char *path, const char *target)
@@ -187,6 +187,7 @@ static void check_version(struct model *m, const char *dir, struct menv *env, st
 
 	path_print(path, "%s/%s", dir, v->name);
 	check_tree(m, path, view);
+	v->touched = false;
 	if (deep && !model_failed(m))
 		check_attributes(m, path, v);
 	if (!archived && !v->noted && !model_failed(m))
@@ -211,7 +212,7 @@ static void check_env(struct model *m, struct menv *env, bool archived, bool dee
 		add_name(&names, "latest");
 	check_names(m, path, &names);
 	for (struct mversion *v = env->versions; v && !model_failed(m); v = v->next)
-		if (model_shows(env, v, archived))
+		if (model_shows(env, v, archived) && (deep || v->touched || v->edits))
 			check_version(m, path, env, v, archived, deep);
 	if (archived || model_failed(m))
 		return;
@@ -357,8 +358,8 @@ void check_all(struct model *m, bool deep)
 	check_service(m);
 	if (!model_failed(m))
 		check_envs(m, false, deep);
-	if (!model_failed(m))
-		check_envs(m, true, deep);
+	if (!model_failed(m) && deep)
+		check_envs(m, true, true);
 	m->b->ops->fault(m->b, fault);
 	if (m->b->ops->problem(m->b))
 		model_fail(m, "%s", m->b->ops->problem(m->b));

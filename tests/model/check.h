@@ -6,8 +6,10 @@
 
 #include "tests/model/model.h"
 
-/* All names, the content of local files, the service's versions and counts; deep: the content of
- * published files and their attributes too. */
+/*
+ * The names, the files that are touched, the service's versions and counts; deep: every file and
+ * attribute, and what is archived.
+ */
 void check_all(struct model *m, bool deep);
 
 #endif

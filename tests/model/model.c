@@ -159,6 +159,7 @@ struct mversion *model_add(struct model *m, struct menv *env, struct version *v,
 	new->local = tree_new("", TREE_DIR);
 	if (number_of(new->name) > env->highest)
 		env->highest = number_of(new->name);
+	new->touched = true;
 	new->next = env->versions;
 	env->versions = new;
 	env->there = true;

@@ -50,6 +50,7 @@ struct mversion {
 	bool glowing;            /* what a copying program brings belongs to it still */
 	bool refused;            /* the last save failed */
 	bool noted;              /* it may say why its names are not those that were written */
+	bool touched;            /* by the last operation: to be looked at closely */
 	struct mversion *next;
 };
 

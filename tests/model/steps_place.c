@@ -53,6 +53,7 @@ void place_at(struct model *m, const char *path, struct place *out)
 	if (out->v && (!model_shows(out->env, out->v, false) || !rest[len]))
 		out->v = NULL;
 	if (out->v) {
+		out->v->touched = true;
 		rest += len + 1;
 		out->view = model_view(out->env, out->v);
 		out->asset = model_is_asset(rest);
