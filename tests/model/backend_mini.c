@@ -93,7 +93,7 @@ static int remount(struct backend *b, bool crash)
 
 static int pass(struct backend *b)
 {
-	(void)b;
+	mini_changed(SELF(b)->mount.mini);
 	mini_mount_pass(WHITEOUT_LIFE + NS_PER_S);
 	return 0;
 }
@@ -219,6 +219,7 @@ static void end(struct backend *b, int proc, enum proc_end how)
 			close_fd(b, fd);
 	procs_reap(&procs[proc].proc);
 	procs[proc].there = false;
+	mini_changed(s->mount.mini);
 }
 
 /* ---- names ---- */

@@ -2,9 +2,10 @@
  * mini - a small kernel: calls the operations of the file system in this process as Linux would for
  * the system calls of its processes, and keeps watch over the answers.
  *
- * It knows no cached names: every path is looked up part by part, each time (entry timeouts of 0).
- * It remembers the inodes that it was told of until mini_forget(). Paths are relative to the root
- * of the mount and have no leading slash. by is the process (or thread) that makes the call.
+ * Every path is looked up part by part, each time, as if names were never cached; only between
+ * calls that change nothing it remembers which directory the last path led to. It remembers the
+ * inodes that it was told of until mini_forget(). Paths are relative to the root of the mount and
+ * have no leading slash. by is the process (or thread) that makes the call.
  *
  * Every call returns 0 (or a number) or a negative errno, as the system call would. Not for several
  * threads.
@@ -32,6 +33,9 @@ void mini_free(struct mini *m);
  * inode that changes its type, ...); NULL when there was nothing. Borrowed.
  */
 const char *mini_problem(struct mini *m);
+
+/* Something changed that the kernel has no part in: time passed, a process ended, ... */
+void mini_changed(struct mini *m);
 
 /* Forgets every inode that is not open. */
 void mini_forget(struct mini *m);

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool for_writing(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+}
+
 static struct mini_file *file_new(struct mini *m, struct mini_inode *inode, int flags,
 				  const struct fuse_file_info *fi)
 {
@@ -27,7 +32,8 @@ static struct mini_file *file_new(struct mini *m, struct mini_inode *inode, int 
 
 static void release(struct mini_file *f, pid_t by)
 {
-	struct fuse_req *req = mini_request(f->m, by, "release");
+	struct fuse_req *req =
+		mini_request(f->m, by, for_writing(f->flags) ? "release" : "release of a reader");
 	struct fuse_file_info fi = f->fi;
 
 	ops_table.release(req, f->inode->ino, &fi);
@@ -60,7 +66,7 @@ static int open_there(struct mini *m, pid_t by, struct mini_inode *inode, int fl
 		return -ELOOP;
 	if (inode->type == S_IFDIR)
 		return -EISDIR;
-	req = mini_request(m, by, "open");
+	req = mini_request(m, by, for_writing(flags) ? "open" : "open to read");
 	ops_table.open(req, inode->ino, &fi);
 	rc = mini_wait(req, REPLY_OPEN);
 	if (!rc)
@@ -115,7 +121,7 @@ int mini_flush(struct mini_file *f, pid_t by)
 
 	if (!ops_table.flush)
 		return 0;
-	req = mini_request(f->m, by, "flush");
+	req = mini_request(f->m, by, for_writing(f->flags) ? "flush" : "flush of a reader");
 	fi.flush = 1;
 	fi.lock_owner = (uint64_t)by;
 	ops_table.flush(req, f->inode->ino, &fi);
@@ -143,11 +149,6 @@ void mini_unmap(struct mini_file *f, pid_t by)
 }
 
 /* ---- content ---- */
-
-static bool for_writing(const struct mini_file *f)
-{
-	return (f->flags & O_ACCMODE) != O_RDONLY;
-}
 
 static ssize_t write_at(struct mini_file *f, pid_t by, const void *data, size_t len, off_t off,
 			bool page)
@@ -178,7 +179,7 @@ ssize_t mini_pwrite(struct mini_file *f, pid_t by, const void *data, size_t len,
 	struct stat st;
 	int rc;
 
-	if (!for_writing(f))
+	if (!for_writing(f->flags))
 		return -EBADF;
 	if (f->flags & O_APPEND) {
 		rc = mini_fstat(f, by, &st);
@@ -216,7 +217,7 @@ int mini_ftruncate(struct mini_file *f, pid_t by, off_t size)
 	struct fuse_file_info fi = f->fi;
 	struct fuse_req *req;
 
-	if (!for_writing(f))
+	if (!for_writing(f->flags))
 		return -EINVAL;
 	req = mini_request(f->m, by, "ftruncate");
 	ops_table.setattr(req, f->inode->ino, &attr, FUSE_SET_ATTR_SIZE, &fi);

@@ -53,10 +53,19 @@ struct mini_inode {
 	struct mini_inode *next;
 };
 
+/* The directories that a path leads along. */
+enum { MINI_DEPTH = 64, MINI_PATH = 1024 };
+struct mini_trail {
+	fuse_ino_t dirs[MINI_DEPTH];
+	size_t depth;
+};
+
 struct mini {
 	struct fsys *fs;
 	struct mini_inode *inodes[MINI_INODES];
 	struct mini_file *files; /* all that are open */
+	char last[MINI_PATH];    /* the directory of the last path, "": none */
+	struct mini_trail trail; /* to that */
 	pthread_mutex_t lock;
 	pthread_cond_t replied;
 	/* protected by lock */

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How deep a path may lead; what ".." goes back along. */
-enum { DEPTH_MAX = 64 };
-
 static struct mini_inode **slot_of(struct mini *m, fuse_ino_t ino)
 {
 	struct mini_inode **at = &m->inodes[ino % MINI_INODES];
@@ -56,6 +53,7 @@ static void forget(struct mini *m, struct mini_inode *inode)
 
 void mini_forget(struct mini *m)
 {
+	mini_changed(m);
 	for (size_t i = 0; i < MINI_INODES; i++) {
 		struct mini_inode **at = &m->inodes[i], *inode;
 
@@ -159,8 +157,7 @@ static int readlink_of(struct mini *m, pid_t by, fuse_ino_t ino, char out[PATH_M
 
 /* A walk: the directories that led here, and what is still to be walked. */
 struct walk {
-	fuse_ino_t dirs[DEPTH_MAX];
-	size_t depth;
+	struct mini_trail at;
 	unsigned int links;
 	char rest[2 * PATH_MAX];
 };
@@ -207,11 +204,11 @@ static int step(struct mini *m, pid_t by, struct walk *w, bool follow, struct mi
 {
 	int rc;
 
-	p->dir = w->dirs[w->depth];
+	p->dir = w->at.dirs[w->at.depth];
 	if (strcmp(p->name, ".") == 0 || strcmp(p->name, "..") == 0) {
-		if (p->name[1] && w->depth)
-			w->depth--;
-		p->inode = *slot_of(m, w->dirs[w->depth]);
+		if (p->name[1] && w->at.depth)
+			w->at.depth--;
+		p->inode = *slot_of(m, w->at.dirs[w->at.depth]);
 		return 0;
 	}
 	rc = lookup(m, by, p->dir, p->name, &p->inode);
@@ -223,22 +220,54 @@ static int step(struct mini *m, pid_t by, struct walk *w, bool follow, struct mi
 		return 0;
 	if (p->inode->type != S_IFDIR)
 		return -ENOTDIR;
-	if (w->depth + 1 == DEPTH_MAX)
+	if (w->at.depth + 1 == MINI_DEPTH)
 		return -ENAMETOOLONG;
-	w->dirs[++w->depth] = p->inode->ino;
+	w->at.dirs[++w->at.depth] = p->inode->ino;
 	return 0;
+}
+
+void mini_changed(struct mini *m)
+{
+	m->last[0] = '\0';
+}
+
+/* Begins at the directory of the path when the last one led there too. */
+static void begin(struct mini *m, struct walk *w, const char *path, const char *name)
+{
+	size_t len = name ? (size_t)(name - path) : 0;
+
+	if (!name || strlen(m->last) != len || memcmp(m->last, path, len) != 0)
+		return;
+	w->at = m->trail;
+	memmove(w->rest, w->rest + len, strlen(w->rest + len) + 1);
+}
+
+static void remember(struct mini *m, const struct walk *w, const char *path, const char *name)
+{
+	size_t len = name ? (size_t)(name - path) : 0;
+
+	mini_changed(m);
+	if (!name || len >= sizeof(m->last) || w->links)
+		return;
+	memcpy(m->last, path, len);
+	m->last[len] = '\0';
+	m->trail = w->at;
 }
 
 int mini_walk(struct mini *m, pid_t by, const char *path, bool follow, struct mini_place *place)
 {
-	struct walk w = {.dirs = {FUSE_ROOT_ID}};
+	struct walk w = {.at = {.dirs = {FUSE_ROOT_ID}}};
+	const char *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : NULL;
 	int rc = 0;
 
 	*place = (struct mini_place){.dir = FUSE_ROOT_ID, .inode = *slot_of(m, FUSE_ROOT_ID)};
 	if ((size_t)snprintf(w.rest, sizeof(w.rest), "%s", path) >= sizeof(w.rest))
 		return -ENAMETOOLONG;
+	begin(m, &w, path, name);
 	while (!rc && next_part(&w, place->name))
 		rc = step(m, by, &w, follow, place);
+	if (!rc)
+		remember(m, &w, path, name);
 	return rc;
 }
 

@@ -41,10 +41,35 @@ static void *must(void *p)
 	return p;
 }
 
+/* Whether a request leaves everything as it is. */
+static bool only_reads(const char *what)
+{
+	static const char *const reading[] = {"lookup",
+					      "getattr",
+					      "fstat",
+					      "read",
+					      "readlink",
+					      "readdir",
+					      "opendir",
+					      "releasedir",
+					      "getxattr",
+					      "listxattr",
+					      "open to read",
+					      "flush of a reader",
+					      "release of a reader"};
+
+	for (size_t i = 0; i < sizeof(reading) / sizeof(*reading); i++)
+		if (strcmp(what, reading[i]) == 0)
+			return true;
+	return false;
+}
+
 struct fuse_req *mini_request(struct mini *m, pid_t by, const char *what)
 {
 	struct fuse_req *req = must(calloc(1, sizeof(*req)));
 
+	if (!only_reads(what))
+		mini_changed(m);
 	req->m = m;
 	req->what = what;
 	req->ctx = (struct fuse_ctx){.uid = m->fs->uid, .gid = m->fs->gid, .pid = by, .umask = 022};
