@@ -38,6 +38,7 @@ struct gathering {
 	char *env;                /* the service's name */
 	char *own;                /* the directory's version; NULL: an environment's directory */
 	struct version *base;     /* NULL: there is none */
+	char *from;               /* what the journal calls it */
 	struct stage *stage;
 	struct spec *spec; /* as it is shown, for the decisions before all is read */
 	struct assetdir *dir;
@@ -88,7 +89,8 @@ static int begin(struct gathering *g)
 	if (upper_parse(g->p->vdir, &g->place))
 		return -EIO;
 	g->env = decode(NAME_ENV, g->place.env);
-	if (!g->env)
+	g->from = upper_path(g->fs, UPPER_EDIT, g->p->vdir, g->p->rel);
+	if (!g->env || !g->from)
 		return -ENOMEM;
 	if (strcmp(g->place.version, UPPER_ENV) != 0) {
 		g->own = decode(NAME_VERSION, g->place.version);
@@ -107,6 +109,7 @@ static void clear(struct gathering *g)
 	version_unref(g->base);
 	free(g->own);
 	free(g->env);
+	free(g->from);
 }
 
 /* ---- spec.yml and conda.yml ---- */
@@ -409,7 +412,8 @@ static struct registration registration_of(const struct gathering *g)
 		.uri = unchanged_uri(g),
 		.files = g->dir->files,
 		.n_files = g->dir->n_files,
-		.from = g->p->bytes,
+		.from = g->from,
+		.bytes = g->p->bytes,
 	};
 }
 
