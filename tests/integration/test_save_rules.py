@@ -161,6 +161,15 @@ def test_comments_and_layout_are_no_version_and_are_kept(service, make_mount, tm
     assert (again.local / "a/1/conda.yml").read_bytes() == texts["conda.yml"]
 
 
+@pytest.mark.parametrize("left_out", [b"name: a\n", b'version: "1"\n', b"os_type: linux\n"])
+def test_a_text_that_leaves_out_what_the_path_says_keeps_its_comments(service, mount, left_out):
+    spec = mount.local / "a/1/spec.yml"
+    data = spec.read_bytes()
+    edit(spec, left_out, b"# mine\n")
+    assert data != spec.read_bytes() and b"# mine\n" in spec.read_bytes()
+    assert versions(service, "a") == {"1"}
+
+
 # ---- tags and description ----
 
 
