@@ -448,6 +448,17 @@ int catalog_put_version(struct catalog *c, struct scope *s, const struct version
 	return rc;
 }
 
+void catalog_note_version(struct catalog *c, struct scope *s, struct version *v, struct call *call)
+{
+	struct change ch;
+
+	if (!change_init(&ch, c, s, v->env, v->version, NULL) && !change_start(&ch, call, NULL)) {
+		version_put(&ch, v);
+		change_end(&ch, 0);
+	}
+	change_clear(&ch);
+}
+
 /* ---- lists that arrive ---- */
 
 uint64_t change_begin(struct catalog *c)

@@ -17,7 +17,7 @@
 #include "fs/tree.h"
 #include "fs/upper.h"
 
-enum { BLOCK = 512, PREFERRED_IO = 128 * 1024 };
+enum { BLOCK = 512, PREFERRED_IO = 128 * 1024, FUSE_ROOT_INO = 1 };
 
 /* Seconds that the attributes of a log may be kept: it can grow. */
 #define GROWING_S 1.0
@@ -232,6 +232,21 @@ static void fill_list_dir(struct fsys *fs, struct node *n, struct stat *st)
 	}
 }
 
+/* A draft that becomes a version has that version's number from the start: programs that look at
+ * the directory again find it to be the same. */
+static uint64_t local_number_of(const struct node *n, const char *path, const struct stat *st)
+{
+	struct upper_place p;
+	char key[SCOPE_KEY_SIZE];
+	uint64_t scope;
+
+	if (!S_ISDIR(st->st_mode) || !path || upper_parse(path, &p) || p.area != UPPER_DRAFT ||
+	    *p.rel || tree_is_draft_name(p.version))
+		return n->ino;
+	scope = node_number(FUSE_ROOT_INO, NODE_SCOPE, tree_scope_key(n->scope, key));
+	return node_number(node_number(scope, NODE_ENV, p.env), NODE_VERSION, p.version);
+}
+
 /* A file of the disk: its own attributes, under the number that the mount has for it. */
 static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
 {
@@ -244,7 +259,10 @@ static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
 		rc = -ENOENT;
 	if (rc == -ENOENT)
 		rc = handles_stat(fs->handles, n->ino, st);
-	st->st_ino = n->ino;
+	/* The published file has the name again: the kernel looks once more. */
+	if (rc == -ENOENT && path && upper_is_over(path))
+		rc = -ESTALE;
+	st->st_ino = rc ? n->ino : local_number_of(n, path, st);
 	st->st_uid = fs->uid;
 	st->st_gid = fs->gid;
 	return rc;

@@ -79,7 +79,7 @@ static int find_overlaid(struct staging *s)
 		const char *path = in_context(rels[i]);
 
 		if (path && strcmp(rels[i], s->p->rel) != 0 &&
-		    edits_get(s->fs->edits, s->p->vdir, rels[i], &edit) && edit.saved &&
+		    edits_get(s->fs->edits, s->p->vdir, rels[i], &edit) && edit_is_saved(&edit) &&
 		    !edit.dirty)
 			rc = add_overlaid(s->x, path);
 	}

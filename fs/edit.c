@@ -212,7 +212,10 @@ int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, s
 	edits_unlock(fs->edits);
 	if (rc)
 		unlinkat(local_fd(fs->local), copy, 0);
-	return rc == -EEXIST && node_is_local(fs->nodes, n) ? 0 : rc;
+	if (rc != -EEXIST)
+		return rc;
+	/* Else another file was renamed onto the name: whoever asks looks the name up again. */
+	return node_is_local(fs->nodes, n) ? 0 : -ESTALE;
 }
 
 static int copy_file(struct fsys *fs, const char *from, const char *to)
@@ -250,7 +253,7 @@ int edit_echo(struct fsys *fs, const char *vdir, const char *rel, const char *pa
 	if (!rc)
 		rc = edits_add(fs->edits, vdir, rel, false);
 	if (!rc)
-		edits_attempted(fs->edits, vdir, rel, who, true);
+		edits_attempted(fs->edits, vdir, rel, who, 0);
 	edits_unlock(fs->edits);
 	if (rc)
 		unlinkat(local_fd(fs->local), copy, 0);
@@ -454,7 +457,7 @@ int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *
 
 	if (rc)
 		return rc;
-	mine = edits_get(fs->edits, vdir, rel, &known) && known.attempted && !known.saved &&
+	mine = edits_get(fs->edits, vdir, rel, &known) && known.attempted && known.result &&
 	       proc_same(&known.owner, who);
 	if (!mine)
 		set_aside(fs, to);

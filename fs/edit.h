@@ -25,7 +25,7 @@ int edit_allowed(struct fsys *fs, struct node *n, struct err *e);
 
 /*
  * Opens n, a published file, for editing: its bytes (none when truncate) are put on the disk, and n
- * lies there from now on. Nothing is dirty yet.
+ * lies there from now on. Nothing is dirty yet. -ESTALE: its name is another file's by now.
  */
 int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, struct err *e);
 

@@ -327,7 +327,7 @@ unsigned int edits_writers(struct edits *t, const char *dir, const char *rel, in
 }
 
 void edits_attempted(struct edits *t, const char *dir, const char *rel, const struct proc_id *who,
-		     bool saved)
+		     int result)
 {
 	struct file *f;
 
@@ -335,7 +335,7 @@ void edits_attempted(struct edits *t, const char *dir, const char *rel, const st
 	f = find(t, dir, rel);
 	if (f) {
 		f->edit.attempted = true;
-		f->edit.saved = saved;
+		f->edit.result = result;
 		f->edit.owner = *who;
 		f->edit.touched = t->now();
 	}

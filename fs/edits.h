@@ -36,7 +36,7 @@ struct edit {
 	bool killed;          /* the last flush was of a process that a signal ended */
 	bool fresh;           /* made here: there is no published file of the name */
 	bool attempted;       /* it was saved, or refused, at least once */
-	bool saved;           /* the last of these went well */
+	int result;           /* what came of the last of these: 0 or a negative errno */
 	unsigned int writers; /* open for writing */
 	struct proc_id owner; /* who saved it last, or tried */
 	int64_t touched;      /* clock of edits_new() */
@@ -80,9 +80,15 @@ bool edits_take(struct edits *t, const char *dir, const char *rel);
 /* One more, or one fewer, has it open for writing. Returns how many have. */
 unsigned int edits_writers(struct edits *t, const char *dir, const char *rel, int change);
 
-/* Who saved it, or tried to. */
+/* Who saved it, or tried to, and what came of it. */
 void edits_attempted(struct edits *t, const char *dir, const char *rel, const struct proc_id *who,
-		     bool saved);
+		     int result);
+
+/* Whether it was saved, and the last attempt went well. */
+static inline bool edit_is_saved(const struct edit *e)
+{
+	return e->attempted && !e->result;
+}
 
 void edits_set_killed(struct edits *t, const char *dir, const char *rel, bool killed);
 

@@ -202,20 +202,20 @@ static void unlink_locked(struct node_table *t, struct node *n)
  */
 static void collect_onto(struct node_table *t, struct node *n, struct node **dead)
 {
-	struct node *parent, *forward;
+	struct node *parent;
 
 	for (; n != &t->root && !n->lookups && !n->holds; n = parent) {
 		parent = n->parent;
-		forward = n->forward;
 		unlink_locked(t, n);
 		n->next = *dead;
 		*dead = n;
-		parent->holds--;
-		if (forward) {
-			/* A version's directory, which forwards nowhere. */
-			forward->holds--;
-			collect_onto(t, forward, dead);
+		if (n->forward) {
+			/* A version's directory, which forwards nowhere. Both may lie in one
+			 * parent: n holds that until the other is done with. */
+			n->forward->holds--;
+			collect_onto(t, n->forward, dead);
 		}
+		parent->holds--;
 	}
 }
 

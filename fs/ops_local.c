@@ -14,6 +14,7 @@
 #include "client/buf.h"
 #include "client/cleanup.h"
 #include "fs/edit.h"
+#include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/upper.h"
@@ -50,20 +51,47 @@ int ops_local_mkdir(struct fsys *fs, struct node *dir, const char *name, mode_t 
 
 /* ---- open files ---- */
 
+static bool writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+}
+
+/* Its writers keep an edited file from being dropped. Under the lock of moves. */
+static void count_writer(struct fsys *fs, const char *path, struct handle *h)
+{
+	_cleanup_free_ char *vdir = NULL;
+	struct upper_place p;
+
+	if (upper_parse(path, &p) || (p.area != UPPER_SHOWN && p.area != UPPER_EDIT))
+		return;
+	vdir = upper_dir(&p);
+	h->counted = vdir && edits_writers(fs->edits, vdir, p.rel, 1);
+}
+
 int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
 {
-	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
-	int fd;
+	_cleanup_free_ char *path = NULL;
+	int fd, rc = -ESTALE;
 
-	if (!path)
-		return -ESTALE;
-	fd = openat(local_fd(fs->local), path,
-		    (flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	h->fd = fd;
-	h->ino = n->ino;
-	return 0;
+	/* It moves when it is written or saved, and may go: not between these two. */
+	edits_lock(fs->edits);
+	path = node_get_local(fs->nodes, n);
+	fd = path ? openat(local_fd(fs->local), path,
+			   (flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_NOFOLLOW | O_CLOEXEC)
+		  : -1;
+	if (path)
+		rc = fd < 0 ? -errno : 0;
+	/* The published file has the name again: the kernel looks once more. */
+	if (rc == -ENOENT && upper_is_over(path))
+		rc = -ESTALE;
+	if (!rc) {
+		h->fd = fd;
+		h->ino = n->ino;
+		if (writes(flags))
+			count_writer(fs, path, h);
+	}
+	edits_unlock(fs->edits);
+	return rc;
 }
 
 int ops_sink_open(struct handle *h)

@@ -19,6 +19,8 @@
 #include "fs/tree.h"
 #include "fs/upper.h"
 
+enum { OPEN_TRIES = 3 };
+
 static int result(int rc)
 {
 	return rc < 0 ? -errno : 0;
@@ -37,40 +39,28 @@ static bool is_sink(struct fsys *fs, const struct node *n)
 	       ops_is_sink(fs, n->parent, derived_name(n));
 }
 
-/* Its writers keep an edited file from being dropped. */
-static void count_writer(struct fsys *fs, struct node *n, struct handle *h)
-{
-	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
-	_cleanup_free_ char *vdir = NULL;
-	struct upper_place p;
-
-	if (!path || upper_parse(path, &p))
-		return;
-	vdir = upper_dir(&p);
-	h->counted = vdir && (p.area == UPPER_SHOWN || p.area == UPPER_EDIT) &&
-		     edits_writers(fs->edits, vdir, p.rel, 1);
-}
-
 int ops_write_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
 		   struct handle *h, struct err *e)
 {
-	int rc = 0;
+	int rc = -ESTALE;
 
-	if (!node_is_local(fs->nodes, n)) {
-		if (is_sink(fs, n))
-			return ops_sink_open(h);
-		rc = edit_begin(fs, n, flags & O_TRUNC, c, e);
-		flags &= ~O_TRUNC;
-	}
-	if (!rc)
+	/* What was edited may become the published file again before it is open. */
+	for (int tries = 0; tries < OPEN_TRIES && rc == -ESTALE; tries++) {
+		if (!node_is_local(fs->nodes, n)) {
+			if (is_sink(fs, n))
+				return ops_sink_open(h);
+			rc = edit_begin(fs, n, flags & O_TRUNC, c, e);
+			if (rc)
+				return rc;
+		}
 		rc = ops_local_open(fs, n, flags, h);
+	}
 	if (rc)
 		return rc;
 	h->writing = true;
 	h->sync = flags & (O_SYNC | O_DSYNC);
 	if (proc_of_thread(by, &h->who))
 		h->who = (struct proc_id){0};
-	count_writer(fs, n, h);
 	return 0;
 }
 
@@ -117,12 +107,13 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 		   struct fuse_file_info *fi)
 {
 	struct node *n = ops_node(req, ino);
-	const struct handle *h = handle_of(fi->fh);
+	struct handle *h = handle_of(fi->fh);
 	int rc;
 
 	if (!n)
 		return;
 	rc = h->fd < 0 ? -EBADF : h->sink ? 0 : begin_write(ops_fsys(req), n);
+	atomic_store(&h->wrote, true);
 	if (!rc)
 		rc = result(fallocate(h->fd, mode, offset, length));
 	fuse_reply_err(req, -rc);
@@ -198,7 +189,7 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 /* ---- attributes ---- */
 
 /* truncate(2) by name has no close that could save or fail: what follows it counts. */
-static int begin_resize(struct fsys *fs, struct node *n, off_t size, const struct handle *h)
+static int begin_resize(struct fsys *fs, struct node *n, off_t size, struct handle *h)
 {
 	struct stat st;
 	int rc;
@@ -206,7 +197,10 @@ static int begin_resize(struct fsys *fs, struct node *n, off_t size, const struc
 	if (!h || h->fd < 0)
 		return 0;
 	rc = result(fstat(h->fd, &st));
-	return rc || st.st_size == size ? rc : edit_wrote(fs, n);
+	if (rc || st.st_size == size)
+		return rc;
+	atomic_store(&h->wrote, true);
+	return edit_wrote(fs, n);
 }
 
 static int set_local(struct fsys *fs, struct node *n, const struct stat *attr, int to_set,
@@ -215,11 +209,8 @@ static int set_local(struct fsys *fs, struct node *n, const struct stat *attr, i
 	_cleanup_free_ char *at = NULL;
 	int rc = 0;
 
-	if (to_set & FUSE_SET_ATTR_SIZE) {
+	if (to_set & FUSE_SET_ATTR_SIZE)
 		rc = begin_resize(fs, n, attr->st_size, h);
-		if (!rc && h)
-			atomic_store(&h->wrote, true);
-	}
 	if (rc)
 		return rc;
 	/* It may have moved by that. */

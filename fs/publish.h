@@ -53,6 +53,9 @@ void publish_outcome_clear(struct publish_outcome *o);
  */
 int publish_probe(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
 
+/* The same without asking the service: whether what is there now is valid. */
+int publish_check(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
+
 /* Whether the spec.yml of a draft, at path, is valid in itself. */
 int publish_check_draft(struct fsys *fs, const char *path, struct err *e);
 

@@ -150,7 +150,7 @@ static bool go_on_showing(struct published *p, const struct part *part)
 	node_moved_local(p->fs->nodes, part->path, to);
 	if (edits_add(p->fs->edits, p->vdir, part->rel, false))
 		log_debug("op=publish path=%s: no memory", part->path);
-	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, true);
+	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, 0);
 	return true;
 }
 
@@ -404,6 +404,8 @@ int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, con
 	if (rc && fd >= 0)
 		edit_note(fs, path, err_text(e, rc));
 	settle_busy(fs->settle, path, false);
+	if (rc == -EEXIST && !is_dotted(path))
+		publish_step_aside(fs, path);
 	free(p.vdir);
 	version_unref(p.v);
 	return rc;

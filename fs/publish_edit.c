@@ -43,7 +43,11 @@ struct gathering {
 	struct assetdir *dir;
 	struct context_edit context;
 	struct call *c;
-	bool probe; /* nothing is to be published, only whether it could be */
+	enum {
+		PUBLISH,
+		PROBE,
+		CHECK
+	} how; /* do it, ask whether it could be done, only look at it */
 	struct err *e;
 };
 
@@ -116,7 +120,7 @@ static char *saved_bytes(struct gathering *g, const char *rel)
 
 	if (strcmp(rel, g->p->rel) == 0)
 		return strdup(g->p->bytes);
-	if (known && (edit.dirty || !edit.saved))
+	if (known && (edit.dirty || !edit_is_saved(&edit)))
 		return NULL;
 	for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); i++) {
 		char *path = upper_path(g->fs, areas[i], g->p->vdir, rel);
@@ -416,8 +420,8 @@ static int make_new(struct gathering *g, struct publish_outcome *out)
 	version_unref(out->version);
 	out->version = NULL;
 	out->what = PUBLISH_NEW;
-	if (g->probe)
-		return register_probe(g->fs, &r, g->c, g->e);
+	if (g->how != PUBLISH)
+		return g->how == PROBE ? register_probe(g->fs, &r, g->c, g->e) : 0;
 	return register_version(g->fs, &r, g->c, &out->version, &out->journal, g->e);
 }
 
@@ -470,7 +474,7 @@ static int decide(struct gathering *g, struct publish_outcome *out)
 	/* A number of one's own is another version, whatever is in it. */
 	if (definition || wanted(g))
 		return make_new(g, out);
-	if (labels && !g->probe)
+	if (labels && g->how == PUBLISH)
 		return update(g, out);
 	out->what = PUBLISH_NOTHING;
 	return 0;
@@ -504,7 +508,17 @@ int publish_edit(struct fsys *fs, const struct publish_edit *p, struct call *c,
 
 int publish_probe(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e)
 {
-	struct gathering g = {.fs = fs, .p = p, .c = c, .probe = true, .e = e};
+	struct gathering g = {.fs = fs, .p = p, .c = c, .how = PROBE, .e = e};
+	struct publish_outcome out;
+	int rc = run(&g, &out);
+
+	publish_outcome_clear(&out);
+	return rc;
+}
+
+int publish_check(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e)
+{
+	struct gathering g = {.fs = fs, .p = p, .c = c, .how = CHECK, .e = e};
 	struct publish_outcome out;
 	int rc = run(&g, &out);
 

@@ -225,35 +225,32 @@ static int next_name(struct fsys *fs, const struct registration *r, struct call 
 	return *out ? 0 : -ENOMEM;
 }
 
-/* That name was taken: the one behind it, or the next by a list that is asked for now. */
+/*
+ * That name was taken: the one behind it, or the next by a list that is asked for now. That list
+ * may lag behind what was just found taken.
+ */
 static int name_after(struct fsys *fs, const struct registration *r, int tries, struct call *c,
 		      char **name, struct err *e)
 {
 	int64_t n = number_of(*name);
-	char *taken = *name;
+	struct version_list *list = NULL;
 	int rc = 0;
 
-	if (tries < TRIES_BLIND && n >= 0) {
-		*name = number_text(n + 1);
-		rc = *name ? 0 : -ENOMEM;
-	} else {
+	free(*name);
+	*name = NULL;
+	if (tries >= TRIES_BLIND || n < 0) {
 		catalog_expire(fs->catalog);
-		struct version_list *list = NULL;
-
 		rc = catalog_versions(fs->catalog, r->scope, r->env, c, &list, e);
 		if (!rc)
 			version_list_unref(list);
-		*name = NULL;
 		if (!rc)
 			rc = next_name(fs, r, c, name, e);
-		if (!rc && strcmp(*name, taken) == 0 && n >= 0) {
-			free(*name);
-			*name = number_text(n + 1);
-			rc = *name ? 0 : -ENOMEM;
-		}
+		if (rc || n < 0 || number_of(*name) < 0 || number_of(*name) > n)
+			return rc;
+		free(*name);
 	}
-	free(taken);
-	return rc;
+	*name = number_text(n + 1);
+	return *name ? 0 : -ENOMEM;
 }
 
 /* ---- one name ---- */
@@ -320,7 +317,7 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 
 	if (same) {
 		*out = there;
-		catalog_expire(fs->catalog);
+		catalog_note_version(fs->catalog, r->scope, there, c);
 		return 0;
 	}
 	version_unref(there);
@@ -445,6 +442,7 @@ static int try_name(struct fsys *fs, const struct registration *r, const char *n
 		rc = register_errno(rc);
 	} else if (r->wanted && !register_digest(v, digest) && has_same(there, digest) == 1) {
 		*out = version_ref(there);
+		catalog_note_version(fs->catalog, r->scope, there, c);
 	} else {
 		rc = taken(r, there, e);
 	}
@@ -592,20 +590,22 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	scope = find_scope(r->fs, entry->scope, r->c);
 	rc = scope ? look(r->fs, scope, entry->env, entry->version, r->c, &there, NULL)
 		   : -EHOSTUNREACH;
-	scope_unref(scope);
 	if (rc && rc != -ENOENT) {
+		scope_unref(scope);
 		r->left++;
 		return;
 	}
 	if (!rc && has_same(there, entry->digest) == 1) {
 		log_info("op=publish env=%s version=%s: it did reach the service", entry->env,
 			 entry->version);
+		catalog_note_version(r->fs->catalog, scope, there, r->c);
 		forget_bytes(r->fs, entry);
 	} else {
 		log_info("op=publish env=%s version=%s: it did not reach the service", entry->env,
 			 entry->version);
 	}
 	version_unref(there);
+	scope_unref(scope);
 	rc = journal_end(r->fs->journal, id);
 	if (rc)
 		log_warn("op=publish: the journal: %s", strerror(-rc));

@@ -129,7 +129,7 @@ static void set_base(struct saving *s, const struct publish_outcome *o)
 /* The bytes at path, which nobody has to send any more, go on being shown. */
 static int keep_showing(struct saving *s, const struct publish_outcome *o, const char *path)
 {
-	edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, true);
+	edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, 0);
 	set_base(s, o);
 	if (o->what == PUBLISH_NEW || o->what == PUBLISH_UPDATED || o->what == PUBLISH_NOTHING)
 		keep_saved(s->fs, s->scope, o->version, s->vdir, s->rel, path, o->said, &s->who);
@@ -160,7 +160,7 @@ static int finish(struct saving *s, const struct publish_outcome *o, const char 
 
 	if (rc) {
 		tell_failure(s, path, rc);
-		edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, false);
+		edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, rc);
 	} else if (o->what != PUBLISH_ASIDE) {
 		keep_showing(s, o, path);
 	}
@@ -185,7 +185,18 @@ static void log_outcome(const struct saving *s, const struct publish_outcome *o)
 		 o->what == PUBLISH_NEW && o->version ? o->version->version : "");
 }
 
-/* Saves an edited file that is dirty; nothing when another call was faster. */
+/* Another call was faster, and has ended: what came of it. */
+static int result_of_other(struct saving *s)
+{
+	struct edit edit;
+
+	if (!edits_get(s->fs->edits, s->vdir, s->rel, &edit) || !edit.attempted || !edit.result)
+		return 0;
+	return err_set(s->e, edit.result, "it was written to by several at once, and refused: %s",
+		       strerror(-edit.result));
+}
+
+/* Saves an edited file that is dirty. */
 static int save_edited(struct fsys *fs, struct scope *scope, const char *path,
 		       const struct proc_id *who, struct err *e)
 {
@@ -207,6 +218,8 @@ static int save_edited(struct fsys *fs, struct scope *scope, const char *path,
 			log_outcome(&s, &outcome);
 		rc = finish(&s, &outcome, bytes, rc);
 		register_done(fs, outcome.journal);
+	} else {
+		rc = result_of_other(&s);
 	}
 	publish_outcome_clear(&outcome);
 	saving_end(&s);
@@ -275,8 +288,11 @@ int save_onto(struct fsys *fs, struct scope *scope, const char *from, const char
 
 /* ---- the calls ---- */
 
-static int probe(struct fsys *fs, struct scope *scope, const struct upper_place *p,
-		 const char *path, const struct proc_id *who, struct err *e)
+/* How a file is looked at that is not to be published now: publish_probe or publish_check. */
+typedef int check_fn(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
+
+static int check_edited(struct fsys *fs, struct scope *scope, const struct upper_place *p,
+			const char *path, const struct proc_id *who, check_fn *fn, struct err *e)
 {
 	_cleanup_free_ char *vdir = upper_dir(p);
 	const struct publish_edit edit = {scope, vdir, p->rel, path, who};
@@ -286,13 +302,13 @@ static int probe(struct fsys *fs, struct scope *scope, const struct upper_place 
 	if (!vdir)
 		return -ENOMEM;
 	call_init(&c, clock_mono() + fs->save_timeout, CALL_INTERACTIVE);
-	rc = publish_probe(fs, &edit, &c, e);
+	rc = fn(fs, &edit, &c, e);
 	call_destroy(&c);
 	return rc;
 }
 
 static int check(struct fsys *fs, struct scope *scope, const char *path, const struct proc_id *who,
-		 struct err *e)
+		 check_fn *fn, struct err *e)
 {
 	struct upper_place p;
 
@@ -302,14 +318,14 @@ static int check(struct fsys *fs, struct scope *scope, const char *path, const s
 		return strcmp(p.rel, "spec.yml") == 0 ? publish_check_draft(fs, path, e) : 0;
 	if (p.area != UPPER_EDIT || !upper_is_asset(p.version, p.rel))
 		return 0;
-	return probe(fs, scope, &p, path, who, e);
+	return check_edited(fs, scope, &p, path, who, fn, e);
 }
 
 int save_check(struct fsys *fs, struct node *n, const struct handle *h, struct err *e)
 {
 	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
 
-	return path ? check(fs, n->scope, path, &h->who, e) : 0;
+	return path ? check(fs, n->scope, path, &h->who, publish_probe, e) : 0;
 }
 
 /* A draft in which a file was left half-written is not complete, however quiet it is. */
@@ -323,23 +339,32 @@ static void hold_draft(struct fsys *fs, const struct upper_place *p)
 	edit_note(fs, dir, INTERRUPTED);
 }
 
+static bool is_of_another(const struct handle *h, const struct proc_id *who)
+{
+	return who->tgid && h->who.tgid && !proc_same(who, &h->who);
+}
+
 static int flush_edited(struct fsys *fs, struct node *n, const char *path,
-			const struct upper_place *p, const struct handle *h, pid_t by,
-			struct err *e)
+			const struct upper_place *p, struct handle *h, pid_t by, struct err *e)
 {
 	_cleanup_free_ char *vdir = upper_dir(p);
+	bool wrote = atomic_load(&h->wrote), killed;
 	struct proc_id who = {0};
 	struct edit edit;
 
 	if (!vdir)
 		return -ENOMEM;
-	if (!edits_get(fs->edits, vdir, p->rel, &edit) || !edit.dirty)
+	/* What others are writing is theirs to save, when they have all of it. */
+	if (!edits_get(fs->edits, vdir, p->rel, &edit) ||
+	    (!wrote && (!edit.dirty || edit.writers > 1)))
 		return 0;
-	edits_set_killed(fs->edits, vdir, p->rel, proc_killed(by));
-	if (proc_killed(by))
+	killed = proc_killed(by);
+	edits_set_killed(fs->edits, vdir, p->rel, killed);
+	if (killed)
 		return 0;
-	if (!proc_of_thread(by, &who) && who.tgid && h->who.tgid && !proc_same(&who, &h->who))
-		return check(fs, n->scope, path, &h->who, e);
+	if (!proc_of_thread(by, &who) && is_of_another(h, &who))
+		return check(fs, n->scope, path, &h->who, publish_check, e);
+	atomic_store(&h->wrote, false);
 	return save_edited(fs, n->scope, path, h->who.tgid ? &h->who : &who, e);
 }
 
@@ -360,8 +385,8 @@ int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, stru
 		hold_draft(fs, &p);
 		return 0;
 	}
-	if (!proc_of_thread(by, &who) && who.tgid && h->who.tgid && !proc_same(&who, &h->who))
-		return check(fs, n->scope, path, &h->who, e);
+	if (!proc_of_thread(by, &who) && is_of_another(h, &who))
+		return check(fs, n->scope, path, &h->who, publish_check, e);
 	atomic_store(&h->wrote, false);
 	return save_in_draft(fs, n->scope, path, by, e);
 }

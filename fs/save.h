@@ -4,7 +4,8 @@
  *
  *   call                                            | a dirty asset file
  *   ------------------------------------------------+---------------------------------------------
- *   flush by the process that opened it             | is saved; the result is the answer
+ *   flush by the process that opened it             | is saved; the result is the answer.
+ *                                                   | Not when only others wrote to it
  *   flush by another process (inherited descriptor) | is checked
  *   flush by a process that a signal ends           | is noted
  *   fsync (not on O_SYNC descriptors)               | is checked, and goes to the disk

@@ -443,7 +443,7 @@ void shown_note_attributes(struct fsys *fs, struct node *n, const char *path)
 	if (upper_parse(path, &p) || p.area != UPPER_SHOWN || local_stat(fs->local, path, &st))
 		return;
 	vdir = upper_dir(&p);
-	if (!vdir || !edits_get(fs->edits, vdir, p.rel, &edit) || !edit.saved)
+	if (!vdir || !edits_get(fs->edits, vdir, p.rel, &edit) || !edit_is_saved(&edit))
 		return;
 	base = edits_get_base(fs->edits, vdir);
 	if (base) {

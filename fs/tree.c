@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cache/catalog.h"
 #include "client/cleanup.h"
@@ -648,6 +649,10 @@ static int lookup_any(struct fsys *fs, struct node *dir, const char *name, struc
 
 uint64_t tree_number(const struct node *dir, const struct tree_item *item)
 {
+	/* A draft has the number of the version that it becomes. */
+	if (item->kind == NODE_LOCAL && dir->kind == NODE_ENV && S_ISDIR(item->type) &&
+	    !tree_is_draft_name(item->name))
+		return node_number(dir->ino, NODE_VERSION, item->name);
 	if (item->kind == NODE_LOCAL)
 		return node_number(FUSE_ROOT, item->kind, item->own_name);
 	return node_number(dir->ino, item->kind,

@@ -79,6 +79,13 @@ int upper_parse(const char *path, struct upper_place *out)
 	return ok ? 0 : -ENOENT;
 }
 
+bool upper_is_over(const char *path)
+{
+	struct upper_place p;
+
+	return !upper_parse(path, &p) && (p.area == UPPER_EDIT || p.area == UPPER_SHOWN);
+}
+
 char *upper_dir(const struct upper_place *p)
 {
 	char *dir;

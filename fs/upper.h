@@ -44,6 +44,9 @@ struct upper_place {
 /* -ENOENT for a path that is none of ours. */
 int upper_parse(const char *path, struct upper_place *out);
 
+/* Whether what lies at path gives way to a published file when it goes. */
+bool upper_is_over(const char *path);
+
 /* The directory that a version's (or UPPER_ENV's) areas share: "<scope>/<env>/<version>". */
 char *upper_dir(const struct upper_place *p);
 

@@ -153,6 +153,30 @@ static void test_an_older_listing_is_not_trusted(void **state)
 	node_table_free(t);
 }
 
+static void test_a_forward_and_its_target_end_together(void **state)
+{
+	struct node_table *t = node_table_new();
+	struct scope *s = a_scope();
+	struct node *ws = add(t, node_root(t), NODE_SCOPE, "ws", s);
+	struct node *env = add(t, ws, NODE_ENV, "e", s);
+	struct node *draft = add(t, env, NODE_LOCAL, "1-2-3", s);
+	struct node *version = add(t, env, NODE_VERSION, "4", s);
+	uint64_t draft_ino = draft->ino;
+
+	(void)state;
+	node_set_forward(t, draft, version);
+	assert_ptr_equal(node_get(t, draft_ino), version);
+	/* The draft is the last that keeps all of them. */
+	node_forget(t, version->ino, 1);
+	node_forget(t, env->ino, 1);
+	node_forget(t, ws->ino, 1);
+	assert_int_equal(node_count(t), 4);
+	node_forget(t, draft_ino, 1);
+	assert_int_equal(node_count(t), 0);
+	scope_unref(s);
+	node_table_free(t);
+}
+
 static void test_many(void **state)
 {
 	enum { MANY = 20000 };
@@ -188,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_collision),
 		cmocka_unit_test(test_records_are_replaced),
 		cmocka_unit_test(test_an_older_listing_is_not_trusted),
+		cmocka_unit_test(test_a_forward_and_its_target_end_together),
 		cmocka_unit_test(test_many),
 	};
 

@@ -1,0 +1,69 @@
+"""Saving while other programs are at the same file: nobody's half is published, and nobody is told of a save that was none."""
+import errno
+import os
+import subprocess
+import threading
+
+import pytest
+
+IMAGE = {"image": "mcr.microsoft.com/azureml/base:1"}
+SPEC = "name: a\nimage: mcr.microsoft.com/azureml/base:{}\n"
+
+
+@pytest.fixture
+def mount(service, make_mount):
+    service.put_version("a", "1", IMAGE)
+    return make_mount(service=service, options={"refresh": 3600})
+
+
+def versions(service):
+    return {item["name"] for item in
+            service.list(service.workspace_path("local", "environments", "a", "versions"), listViewType="All")}
+
+
+def test_a_close_saves_only_what_its_own_program_wrote(service, mount):
+    spec = mount.local / "a/1/spec.yml"
+    with open(spec, "w", encoding="utf-8") as writer:
+        writer.write("name: a\nimage: [half")
+        writer.flush()
+        subprocess.run(["python3", "-c", f"open({str(spec)!r}, 'r+').close()"], check=True, timeout=60)
+        assert versions(service) == {"1"}, "the half is not published, and nobody is told that it is not valid"
+        writer.seek(0)
+        writer.truncate()
+        writer.write(SPEC.format(2))
+    assert service.get_version("a", "2")["properties"]["image"] == "mcr.microsoft.com/azureml/base:2"
+    assert versions(service) == {"1", "2"}
+
+
+@pytest.mark.deadline(240)
+def test_who_looks_at_a_file_that_is_saved_over_and_over_always_finds_it(service, mount):
+    """By programs that end at once, so that what they saved is the published file again at once; each save is a version."""
+    spec = mount.local / "a/1/spec.yml"
+    failures, end = [], threading.Event()
+
+    def look():
+        while not end.is_set():
+            for call in (lambda: os.stat(spec), lambda: os.close(os.open(spec, os.O_RDONLY)),
+                         lambda: os.close(os.open(spec, os.O_WRONLY))):
+                try:
+                    call()
+                except OSError as error:
+                    # The kernel looks again once only: between two looks everything may have changed twice.
+                    if error.errno != errno.ESTALE:
+                        failures.append(error)
+
+    readers = [threading.Thread(target=look) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(2, 32):
+            text = SPEC.format(number).replace("\n", "\\n")
+            command = f"printf '{text}' > spec.yml" if number % 2 else f"printf '{text}' > .t && mv -f .t spec.yml"
+            subprocess.run(["sh", "-c", command], cwd=spec.parent, check=True, timeout=60)
+            assert service.get_version("a", str(number))["properties"]["image"].endswith(f":{number}")
+    finally:
+        end.set()
+        for reader in readers:
+            reader.join()
+    assert not failures
+    assert len(versions(service)) == 31
