@@ -353,7 +353,8 @@ static size_t changed_tags(const struct spec *s, const struct version *seen,
 	for (size_t i = 0; i < seen->n_tags; i++)
 		if (!find_tag(s->tags, s->n_tags, seen->tags[i].key) &&
 		    find_tag(now->tags, now->n_tags, seen->tags[i].key))
-			changes[n++] = (struct tag_change){.key = seen->tags[i].key};
+			changes[n++] = (struct tag_change){.key = seen->tags[i].key,
+							   .flags = TAG_IF_THERE};
 	return n;
 }
 
