@@ -387,6 +387,18 @@ static int update(struct gathering *g, struct publish_outcome *out)
 	return rc;
 }
 
+/* From now on the program that saves has seen what it wrote itself. */
+static void note_seen(const struct gathering *g, const struct publish_outcome *out)
+{
+	struct version *v;
+
+	if (!out->version || strcmp(g->p->rel, "spec.yml") != 0)
+		return;
+	v = spec_to_version(g->dir->spec, g->env, out->version->version, NULL, NULL);
+	seen_note(g->fs->seen, g->p->who->tgid, v);
+	version_unref(v);
+}
+
 /* The version that spec.yml asks for; NULL: the next one. */
 static const char *wanted(const struct gathering *g)
 {
@@ -492,6 +504,8 @@ static int run(struct gathering *g, struct publish_outcome *out)
 		rc = 0;
 	} else if (!rc) {
 		rc = decide(g, out);
+		if (!rc && g->how == PUBLISH)
+			note_seen(g, out);
 	}
 	clear(g);
 	if (rc)
