@@ -411,7 +411,8 @@ static const char *wanted(const struct gathering *g)
 	return said;
 }
 
-static struct registration registration_of(const struct gathering *g)
+/* place is what the journal calls it: wherever the bytes are now, they are refused there. */
+static struct registration registration_of(const struct gathering *g, const char *place)
 {
 	return (struct registration){
 		.scope = g->p->scope,
@@ -422,17 +423,21 @@ static struct registration registration_of(const struct gathering *g)
 		.uri = unchanged_uri(g),
 		.files = g->dir->files,
 		.n_files = g->dir->n_files,
-		.from = g->p->bytes,
+		.from = place,
+		.bytes = g->p->bytes,
 	};
 }
 
 static int make_new(struct gathering *g, struct publish_outcome *out)
 {
-	struct registration r = registration_of(g);
+	_cleanup_free_ char *place = upper_path(g->fs, UPPER_EDIT, g->p->vdir, g->p->rel);
+	struct registration r = registration_of(g, place);
 
 	version_unref(out->version);
 	out->version = NULL;
 	out->what = PUBLISH_NEW;
+	if (!place)
+		return -ENOMEM;
 	if (g->how != PUBLISH)
 		return g->how == PROBE ? register_probe(g->fs, &r, g->c, g->e) : 0;
 	return register_version(g->fs, &r, g->c, &out->version, &out->journal, g->e);

@@ -32,7 +32,8 @@ struct registration {
 	const char *uri;                 /* of a context that is there already */
 	const struct upload_file *files; /* else the files of a new one */
 	size_t n_files;
-	const char *from; /* a path below the state directory, for the journal */
+	const char *from; /* for the journal: a draft's path, or that of an edited file (upper.h) */
+	const char *bytes; /* where the file's bytes lie; NULL: a draft has many */
 };
 
 /*
