@@ -293,7 +293,9 @@ static int begin_entry(struct fsys *fs, const struct registration *r, const stru
 		.when = clock_wall(),
 	};
 
-	digest_file(fs, r->bytes ? r->bytes : r->from, bytes);
+	bytes[0] = '\0';
+	if (r->bytes)
+		digest_file(fs, r->bytes, bytes);
 	return journal_begin(fs->journal, &entry, id, e);
 }
 
@@ -594,8 +596,7 @@ static void forget_bytes(struct fsys *fs, const struct journal_entry *entry)
 			return;
 		}
 		digest_file(fs, path, digest);
-		if (strcmp(digest, entry->bytes) == 0 &&
-		    unlinkat(local_fd(fs->local), path, 0) == 0)
+		if (strcmp(digest, entry->bytes) == 0 && !unlinkat(local_fd(fs->local), path, 0))
 			edit_set_reason(fs, dir, NULL);
 	}
 }

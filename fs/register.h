@@ -32,10 +32,8 @@ struct registration {
 	const char *uri;                 /* of a context that is there already */
 	const struct upload_file *files; /* else the files of a new one */
 	size_t n_files;
-	/* For the journal, paths below the state directory: what is published (where its bytes
-	 * would be put aside), and the file whose bytes are sent; the same for a draft. */
-	const char *from;
-	const char *bytes;
+	const char *from; /* for the journal: a draft's path, or that of an edited file (upper.h) */
+	const char *bytes; /* where the file's bytes lie; NULL: a draft has many */
 };
 
 /*

@@ -74,7 +74,7 @@ int upper_parse(const char *path, struct upper_place *out)
 		ok = parse_names(at, out, true);
 	} else {
 		out->area = UPPER_DRAFT;
-		ok = parse_names(path, out, true);
+		ok = part[0] != '.' && parse_names(path, out, true);
 	}
 	return ok ? 0 : -ENOENT;
 }
