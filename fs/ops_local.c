@@ -15,6 +15,7 @@
 #include "client/cleanup.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
+#include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/upper.h"
@@ -57,7 +58,7 @@ static bool writes(int flags)
 }
 
 /* Its writers keep an edited file from being dropped. Under the lock of moves. */
-static void count_writer(struct fsys *fs, const char *path, struct handle *h)
+static void note_writer(struct fsys *fs, const char *path, int flags, struct handle *h)
 {
 	_cleanup_free_ char *vdir = NULL;
 	struct upper_place p;
@@ -66,6 +67,8 @@ static void count_writer(struct fsys *fs, const char *path, struct handle *h)
 		return;
 	vdir = upper_dir(&p);
 	h->counted = vdir && edits_writers(fs->edits, vdir, p.rel, 1);
+	if (vdir && flags & O_TRUNC && p.area == UPPER_SHOWN)
+		edits_emptied(fs->edits, vdir, p.rel);
 }
 
 int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
@@ -88,7 +91,7 @@ int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
 		h->fd = fd;
 		h->ino = n->ino;
 		if (writes(flags))
-			count_writer(fs, path, h);
+			note_writer(fs, path, flags, h);
 	}
 	edits_unlock(fs->edits);
 	return rc;
@@ -195,6 +198,16 @@ static bool ends_in_rejected(const char *path)
 	return len >= sizeof(end) && strcmp(path + len - (sizeof(end) - 1), end) == 0;
 }
 
+static const char *state_on_show(struct fsys *fs, const struct upper_place *p)
+{
+	_cleanup_free_ char *vdir = upper_dir(p);
+	struct edit edit;
+
+	if (!vdir || !edits_get(fs->edits, vdir, p->rel, &edit) || !edit.attempted)
+		return "draft";
+	return edit_is_saved(&edit) ? "published" : "rejected";
+}
+
 /* What a file of the disk is, in one word. */
 static const char *state_of(struct fsys *fs, struct node *n)
 {
@@ -205,7 +218,7 @@ static const char *state_of(struct fsys *fs, struct node *n)
 		return "draft";
 	if (p.area == UPPER_LOCAL && ends_in_rejected(path))
 		return "rejected";
-	return p.area == UPPER_SHOWN ? "published" : "draft";
+	return p.area == UPPER_SHOWN ? state_on_show(fs, &p) : "draft";
 }
 
 /* The reason of a draft is that of its directory, that of an edited file that of its version. */

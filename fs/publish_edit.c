@@ -353,7 +353,8 @@ static size_t changed_tags(const struct spec *s, const struct version *seen,
 	for (size_t i = 0; i < seen->n_tags; i++)
 		if (!find_tag(s->tags, s->n_tags, seen->tags[i].key) &&
 		    find_tag(now->tags, now->n_tags, seen->tags[i].key))
-			changes[n++] = (struct tag_change){.key = seen->tags[i].key};
+			changes[n++] = (struct tag_change){.key = seen->tags[i].key,
+							   .flags = TAG_IF_THERE};
 	return n;
 }
 
@@ -386,6 +387,18 @@ static int update(struct gathering *g, struct publish_outcome *out)
 	return rc;
 }
 
+/* From now on the program that saves has seen what it wrote itself. */
+static void note_seen(const struct gathering *g, const struct publish_outcome *out)
+{
+	struct version *v;
+
+	if (!out->version || strcmp(g->p->rel, "spec.yml") != 0)
+		return;
+	v = spec_to_version(g->dir->spec, g->env, out->version->version, NULL, NULL);
+	seen_note(g->fs->seen, g->p->who->tgid, v);
+	version_unref(v);
+}
+
 /* The version that spec.yml asks for; NULL: the next one. */
 static const char *wanted(const struct gathering *g)
 {
@@ -398,7 +411,8 @@ static const char *wanted(const struct gathering *g)
 	return said;
 }
 
-static struct registration registration_of(const struct gathering *g)
+/* place is what the journal calls it: wherever the bytes are now, they are refused there. */
+static struct registration registration_of(const struct gathering *g, const char *place)
 {
 	return (struct registration){
 		.scope = g->p->scope,
@@ -409,17 +423,21 @@ static struct registration registration_of(const struct gathering *g)
 		.uri = unchanged_uri(g),
 		.files = g->dir->files,
 		.n_files = g->dir->n_files,
-		.from = g->p->bytes,
+		.from = place,
+		.bytes = g->p->bytes,
 	};
 }
 
 static int make_new(struct gathering *g, struct publish_outcome *out)
 {
-	struct registration r = registration_of(g);
+	_cleanup_free_ char *place = upper_path(g->fs, UPPER_EDIT, g->p->vdir, g->p->rel);
+	struct registration r = registration_of(g, place);
 
 	version_unref(out->version);
 	out->version = NULL;
 	out->what = PUBLISH_NEW;
+	if (!place)
+		return -ENOMEM;
 	if (g->how != PUBLISH)
 		return g->how == PROBE ? register_probe(g->fs, &r, g->c, g->e) : 0;
 	return register_version(g->fs, &r, g->c, &out->version, &out->journal, g->e);
@@ -491,6 +509,8 @@ static int run(struct gathering *g, struct publish_outcome *out)
 		rc = 0;
 	} else if (!rc) {
 		rc = decide(g, out);
+		if (!rc && g->how == PUBLISH)
+			note_seen(g, out);
 	}
 	clear(g);
 	if (rc)

@@ -323,7 +323,7 @@ static bool fits(const char *text, size_t len, const struct version *v)
 }
 
 static int keep_text(struct fsys *fs, const char *dir, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st)
+		     const char *text, size_t len, bool edited, const struct stat *st)
 {
 	_cleanup_buf_ struct buf patched = BUF_INIT(RENDER_MAX);
 	bool spec = strcmp(rel, "spec.yml") == 0, whole = true;
@@ -335,24 +335,28 @@ static int keep_text(struct fsys *fs, const char *dir, const struct version *v, 
 	if (rc)
 		return rc;
 	if (spec)
-		whole = fits(text, len, v) && !spec_patch(text, len, v->env, v->version, &patched);
+		whole = fits(text, len, v) &&
+			!spec_patch(text, len, v->env, v->version, edited, &patched);
 	else
 		buf_add(&patched, text, len);
-	if (whole && !buf_error(&patched))
-		return kept_put_text(fs->kept, dir, rel, buf_str(&patched), patched.len,
-				     &st->st_mtim, st->st_mode & PERMISSIONS);
-	kept_put_text(fs->kept, dir, rel, "", 0, &st->st_mtim, st->st_mode & PERMISSIONS);
-	return 0;
+	if (!whole || buf_error(&patched))
+		buf_reset(&patched);
+	rc = kept_put_text(fs->kept, dir, rel, buf_str(&patched), patched.len, &st->st_mtim,
+			   st->st_mode & PERMISSIONS);
+	/* What was kept before is not of this record. */
+	if (rc)
+		kept_drop_file(fs->kept, dir, rel);
+	return rc;
 }
 
 void shown_keep_text(struct fsys *fs, struct scope *scope, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st)
+		     const char *text, size_t len, bool edited, const struct stat *st)
 {
 	_cleanup_free_ char *dir = version_dir(scope, v);
 
 	if (!fs->kept)
 		return;
-	complain(v, rel, dir ? keep_text(fs, dir, v, rel, text, len, st) : -ENOMEM);
+	complain(v, rel, dir ? keep_text(fs, dir, v, rel, text, len, edited, st) : -ENOMEM);
 	moved_on(fs);
 }
 
@@ -372,6 +376,15 @@ void shown_keep_attributes(struct fsys *fs, struct scope *scope, const struct ve
 	moved_on(fs);
 }
 
+void shown_keep_derived(struct fsys *fs, struct node *version, const char *rel,
+			const struct stat *st)
+{
+	struct version *v = node_get_version(fs->nodes, version);
+
+	shown_keep_attributes(fs, version->scope, v, rel, st);
+	version_unref(v);
+}
+
 void shown_keep_unlisted(struct fsys *fs, struct scope *scope, const struct version *v)
 {
 	_cleanup_free_ char *dir = version_dir(scope, v);
@@ -383,6 +396,22 @@ void shown_keep_unlisted(struct fsys *fs, struct scope *scope, const struct vers
 }
 
 /* ---- chmod and utimensat ---- */
+
+/* Marks what is kept of rel as v's; what was kept of another state of the record does not become
+ * this one's. */
+static int claim(struct fsys *fs, const char *dir, const struct version *v, const char *rel)
+{
+	_cleanup_buf_ struct buf record = BUF_INIT(KEPT_RECORD_MAX);
+	char line[LINE_SIZE];
+	int rc;
+
+	if (!is_text(rel))
+		return set_line(fs, dir, v, CREATED, "");
+	rc = text_line(v, rel, line, sizeof(line));
+	if (!rc && (kept_get_record(fs->kept, dir, &record) || !has_line(&record, line)))
+		rc = kept_drop_file(fs->kept, dir, rel);
+	return rc ? rc : set_line(fs, dir, v, rel, line);
+}
 
 static const struct timespec *asked_time(const struct stat *attr, int to_set, struct timespec *now)
 {
@@ -400,7 +429,6 @@ int shown_set_attributes(struct fsys *fs, struct node *n, const struct stat *att
 	mode_t mode = to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & PERMISSIONS : 0;
 	_cleanup_free_ char *dir = NULL;
 	_cleanup_free_ char *rel = NULL;
-	char line[LINE_SIZE] = "";
 	const struct timespec *mtime;
 	struct timespec now;
 	struct version *v;
@@ -418,10 +446,8 @@ int shown_set_attributes(struct fsys *fs, struct node *n, const struct stat *att
 	      : n->kind == NODE_CONDA ? strdup("conda.yml")
 				      : rel_of(fs, n);
 	rc = dir && rel ? 0 : -ENOMEM;
-	if (!rc && is_text(rel))
-		rc = text_line(v, rel, line, sizeof(line));
 	if (!rc)
-		rc = set_line(fs, dir, v, is_text(rel) ? rel : CREATED, line);
+		rc = claim(fs, dir, v, rel);
 	if (!rc)
 		rc = kept_put_attr(fs->kept, dir, rel, mtime, mode);
 	version_unref(v);

@@ -24,6 +24,7 @@
 #include "client/log.h"
 #include "client/turns.h"
 #include "fs/edits.h"
+#include "fs/freename.h"
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
@@ -73,6 +74,7 @@ static void open_upper(struct fsys_fixture *f)
 	assert_int_equal(upper_begin(f->fs.local, &f->fs.run, &e), 0);
 	f->fs.edits = edits_new(get_time);
 	f->fs.seen = seen_new();
+	f->fs.freenames = freenames_new();
 	f->kept_dir = open_part(f, ".kept");
 	journal = local_join(upper_run_path(f->fs.run), "journal");
 	f->journal_dir = open_part(f, journal);
@@ -156,6 +158,7 @@ void fsys_unmount(struct fsys_fixture *f)
 	close(f->journal_dir);
 	edits_free(f->fs.edits);
 	seen_free(f->fs.seen);
+	freenames_free(f->fs.freenames);
 	upper_end(f->fs.run);
 	local_close(f->fs.local);
 	node_table_free(f->fs.nodes);

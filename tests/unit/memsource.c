@@ -418,7 +418,7 @@ static int change_tag(struct kv *tags, size_t *n, const struct tag_change *t)
 	while (i < *n && strcmp(tags[i].key, t->key) != 0)
 		i++;
 	if (i == *n && !t->value)
-		return -ENODATA;
+		return t->flags & TAG_IF_THERE ? 0 : -ENODATA;
 	if (i == *n)
 		must(++*n <= TAGS_MAX ? tags : NULL);
 	if (t->value)

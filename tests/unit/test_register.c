@@ -47,8 +47,12 @@ static void trial_begin(struct trial *t, struct fsys_fixture *f, const char *tex
 	assert_int_equal(spec_parse(text, strlen(text), &t->spec, &t->e), 0);
 	fsys_path(f, "edit", "e", "1", "spec.yml", t->from);
 	fsys_write(f, t->from, text);
-	t->r = (struct registration){
-		.scope = f->scope, .env = "e", .wanted = wanted, .spec = t->spec, .from = t->from};
+	t->r = (struct registration){.scope = f->scope,
+				     .env = "e",
+				     .wanted = wanted,
+				     .spec = t->spec,
+				     .from = t->from,
+				     .bytes = t->from};
 }
 
 static int trial_run(struct trial *t, struct fsys_fixture *f)
@@ -616,6 +620,7 @@ static void test_doubt_about_a_draft(void **state)
 	fsys_write(f, spec, "image: registry.example/base:2\n");
 	trial_begin(&t, f, "image: registry.example/base:2\n", "2");
 	t.r.from = draft;
+	t.r.bytes = NULL;
 	memsource_lose(f->m, MEM_PUT, -ETIMEDOUT, "lost");
 	memsource_before(f->m, MEM_PUT, go_down, f->m);
 	assert_int_equal(trial_run(&t, f), -ETIMEDOUT);
