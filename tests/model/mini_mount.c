@@ -11,6 +11,7 @@
 #include "client/clock.h"
 #include "client/turns.h"
 #include "fs/edits.h"
+#include "fs/freename.h"
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
@@ -18,6 +19,7 @@
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/register.h"
+#include "fs/seen.h"
 #include "fs/settle.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
@@ -69,6 +71,8 @@ static void open_upper(struct mini_mount *m, const char *dir)
 	must_be(local_open(dir, &fs->local, NULL));
 	must_be(upper_begin(fs->local, &fs->run, NULL));
 	fs->edits = must(edits_new(moved_clock));
+	fs->seen = must(seen_new());
+	fs->freenames = must(freenames_new());
 	journal = must(local_join(upper_run_path(fs->run), "journal"));
 	m->kept_dir = open_part(fs, ".kept");
 	m->journal_dir = open_part(fs, journal);
@@ -79,11 +83,28 @@ static void open_upper(struct mini_mount *m, const char *dir)
 	must_be(settle_new(fs, QUIET_S * NS_PER_S, &fs->settle));
 }
 
+/* What a mount that has ended was publishing. */
+static void look_into(struct fsys *fs, const char *run, struct call *call)
+{
+	_cleanup_free_ char *path = must(local_join(run, "journal"));
+	_cleanup_close_ int dir = local_open_dir(fs->local, path);
+	struct journal *journal = NULL;
+
+	if (dir < 0)
+		return;
+	must_be(journal_open(dir, &journal, NULL));
+	register_resolve_of(fs, journal, call);
+	journal_close(journal);
+}
+
 static void look_up_doubtful(struct fsys *fs)
 {
+	char run[UPPER_RUN_SIZE];
 	struct call call;
 
 	call_init(&call, clock_mono() + fs->save_timeout, CALL_INTERACTIVE);
+	for (int k = upper_ended(fs->run, -1, run); k >= 0; k = upper_ended(fs->run, k, run))
+		look_into(fs, run, &call);
 	if (register_resolve(fs, &call))
 		settle_doubtful(fs->settle);
 	call_destroy(&call);
@@ -137,6 +158,8 @@ static void close_upper(struct mini_mount *m)
 	close(m->kept_dir);
 	close(m->journal_dir);
 	edits_free(fs->edits);
+	seen_free(fs->seen);
+	freenames_free(fs->freenames);
 	upper_end(fs->run);
 	local_close(fs->local);
 }

@@ -65,8 +65,6 @@ void model_edit_drop(struct mversion *v, const char *rel)
 		free(e);
 		break;
 	}
-	if (!v->edits)
-		v->base[0] = '\0';
 }
 
 struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct menv **env,
@@ -99,6 +97,9 @@ static void sweep(struct model *m, struct mversion *v)
 		if (is_over(m, e))
 			model_edit_drop(v, rel);
 	}
+	/* What was taken away for a moment is still an edit. */
+	if (!v->edits && !v->gone->first)
+		v->base[0] = '\0';
 }
 
 void model_sweep(struct model *m)

@@ -93,9 +93,13 @@ int step_open(struct model *m, int proc, const char *path, int flags)
 	if (!expected && got >= 0) {
 		*f = (struct mfd){.open = true, .fd = got, .proc = proc, .flags = flags};
 		f->bytes = bytes_ref(bytes_at(&p));
-		if (flags & O_TRUNC)
-			bytes_resize(f->bytes, 0);
 		edit = p.asset ? model_edit(p.v, p.rel) : NULL;
+		if (flags & O_TRUNC) {
+			/* What is left counts for nothing until something is written. */
+			if (edit && f->bytes->len)
+				edit->saved = false;
+			bytes_resize(f->bytes, 0);
+		}
 		f->counted = edit && for_writing(flags);
 		if (edit) {
 			edit->writers += f->counted;
