@@ -395,7 +395,9 @@ void step_others_put(struct model *m, struct menv *env, int image)
 	v = version_new(&fields);
 	if (!v)
 		return;
+	m->b->ops->fault(m->b, FAULT_NONE); /* theirs is another connection */
 	m->b->ops->put(m->b, v, NULL);
+	m->b->ops->fault(m->b, m->fault);
 	m->b->ops->expire(m->b);
 	model_add(m, env, v, NULL);
 }
@@ -409,7 +411,9 @@ void step_others_tag(struct model *m, struct menv *env, struct mversion *v, cons
 	now = changed(v->v, key, value, &rc);
 	if (rc)
 		return;
+	m->b->ops->fault(m->b, FAULT_NONE);
 	m->b->ops->tag(m->b, env->name, v->name, key, value);
+	m->b->ops->fault(m->b, m->fault);
 	m->b->ops->expire(m->b);
 	adopt(v, now);
 }
