@@ -391,8 +391,8 @@ void settle_stop(struct settle *s, int64_t within)
 		pthread_mutex_unlock(&s->lock);
 		if (!w)
 			return;
-		/* What does not get its turn in time stays a draft. */
-		if (clock_mono() < deadline)
+		/* What does not get its turn in time, or is half-written, stays a draft. */
+		if (clock_mono() < deadline && !is_being_written(s, w->path))
 			publish(s, w, deadline);
 		waiting_free(w);
 	}
