@@ -188,6 +188,18 @@ static void fill_latest(struct fsys *fs, struct node *n, struct stat *st)
 	version_unref(v);
 }
 
+/* An environment without a version has the times of its place on the disk. */
+static void set_local_times(struct fsys *fs, struct node *n, struct stat *st)
+{
+	_cleanup_free_ char *path = fs->local ? local_env_path(n->scope, n->name) : NULL;
+	struct stat local;
+
+	if (!path || local_stat(fs->local, path, &local))
+		return;
+	st->st_mtim = st->st_atim = local.st_mtim;
+	st->st_ctim = local.st_ctim;
+}
+
 static void fill_env(struct fsys *fs, struct node *n, struct stat *st)
 {
 	struct env *env = node_get_env(fs->nodes, n);
@@ -195,6 +207,8 @@ static void fill_env(struct fsys *fs, struct node *n, struct stat *st)
 	st->st_mode = dir_mode(n);
 	if (env)
 		set_times(st, env->modified, env->created);
+	else
+		set_local_times(fs, n, st);
 	env_unref(env);
 }
 

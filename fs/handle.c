@@ -1,6 +1,7 @@
 #include "fs/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -90,4 +91,26 @@ bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), vo
 		found = h->writing && fn(h->ino, arg);
 	pthread_mutex_unlock(&hs->lock);
 	return found;
+}
+
+static bool is_writing(const struct handle *h)
+{
+	int flags = h->fd < 0 || h->sink ? -1 : fcntl(h->fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
+unsigned int handles_adopt(struct handles *hs, uint64_t ino)
+{
+	unsigned int writers = 0;
+
+	pthread_mutex_lock(&hs->lock);
+	for (struct handle *h = hs->first; h; h = h->next) {
+		if (h->ino != ino || !is_writing(h))
+			continue;
+		h->counted = true;
+		writers++;
+	}
+	pthread_mutex_unlock(&hs->lock);
+	return writers;
 }

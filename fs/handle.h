@@ -52,6 +52,12 @@ int handles_stat(struct handles *hs, uint64_t ino, struct stat *st);
  * last. fn must not take other locks. */
 bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), void *arg);
 
+/*
+ * The file becomes one that is edited (edits.h): all that have it open for writing are marked as
+ * counted. Returns how many there are. With edits_lock() held, so that none is opened meanwhile.
+ */
+unsigned int handles_adopt(struct handles *hs, uint64_t ino);
+
 /* Between struct fuse_file_info.fh and the handle. */
 static inline struct handle *handle_of(uint64_t fh)
 {

@@ -24,7 +24,7 @@ static bool is_text(const char *rel)
 }
 
 static void keep(struct fsys *fs, struct scope *scope, const struct version *v, const char *rel,
-		 const char *path)
+		 const char *path, bool edited)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
 	_cleanup_close_ int fd =
@@ -36,13 +36,13 @@ static void keep(struct fsys *fs, struct scope *scope, const struct version *v, 
 	if (!is_text(rel))
 		shown_keep_attributes(fs, scope, v, rel, &st);
 	else if (!context_read_file(fd, &text))
-		shown_keep_text(fs, scope, v, rel, buf_str(&text), text.len, &st);
+		shown_keep_text(fs, scope, v, rel, buf_str(&text), text.len, edited, &st);
 }
 
 void keep_drafted(struct fsys *fs, struct scope *scope, const struct version *v, const char *rel,
 		  const char *path)
 {
-	keep(fs, scope, v, rel, path);
+	keep(fs, scope, v, rel, path, false);
 }
 
 /* The directory of v beside that of vdir; NULL when it is the same one. To be freed. */
@@ -66,7 +66,7 @@ void keep_saved(struct fsys *fs, struct scope *scope, const struct version *v, c
 
 	if (!v)
 		return;
-	keep(fs, scope, v, rel, path);
+	keep(fs, scope, v, rel, path, true);
 	other = strcmp(rel, "spec.yml") == 0 ? other_dir(v, vdir) : NULL;
 	if (!other || !who->tgid)
 		return;

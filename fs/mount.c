@@ -302,9 +302,25 @@ static int open_drafts(struct mount *m, struct err *e)
 	return rc ? rc : open_upper(m, e);
 }
 
+/* The journal of another mount that has ended; what can't be looked up now stays for the next time.
+ */
+static void look_into(struct mount *m, const char *run, struct call *call)
+{
+	_cleanup_free_ char *path = local_join(run, "journal");
+	_cleanup_close_ int dir = path ? local_open_dir(m->local, path) : -1;
+	struct journal *journal = NULL;
+
+	if (dir < 0 || journal_open(dir, &journal, NULL))
+		return;
+	if (register_resolve_of(&m->fsys, journal, call))
+		log_warn("op=recover run=%s: not everything could be looked up", run);
+	journal_close(journal);
+}
+
 /* What an ended mount was publishing, and whether that was done, decides what is a draft. */
 static void look_up_doubtful(struct mount *m)
 {
+	char run[UPPER_RUN_SIZE];
 	struct call call;
 
 	if (!m->journal)
@@ -312,6 +328,8 @@ static void look_up_doubtful(struct mount *m)
 	call_init(&call, clock_mono() + m->fsys.save_timeout, CALL_INTERACTIVE);
 	if (register_resolve(&m->fsys, &call))
 		settle_doubtful(m->settle);
+	for (int k = upper_ended(m->run, -1, run); k >= 0; k = upper_ended(m->run, k, run))
+		look_into(m, run, &call);
 	call_destroy(&call);
 }
 

@@ -15,6 +15,7 @@
 #include "client/cleanup.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
+#include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/upper.h"
@@ -195,6 +196,16 @@ static bool ends_in_rejected(const char *path)
 	return len >= sizeof(end) && strcmp(path + len - (sizeof(end) - 1), end) == 0;
 }
 
+static const char *state_on_show(struct fsys *fs, const struct upper_place *p)
+{
+	_cleanup_free_ char *vdir = upper_dir(p);
+	struct edit edit;
+
+	if (!vdir || !edits_get(fs->edits, vdir, p->rel, &edit) || !edit.attempted)
+		return "draft";
+	return edit_is_saved(&edit) ? "published" : "rejected";
+}
+
 /* What a file of the disk is, in one word. */
 static const char *state_of(struct fsys *fs, struct node *n)
 {
@@ -205,7 +216,7 @@ static const char *state_of(struct fsys *fs, struct node *n)
 		return "draft";
 	if (p.area == UPPER_LOCAL && ends_in_rejected(path))
 		return "rejected";
-	return p.area == UPPER_SHOWN ? "published" : "draft";
+	return p.area == UPPER_SHOWN ? state_on_show(fs, &p) : "draft";
 }
 
 /* The reason of a draft is that of its directory, that of an edited file that of its version. */

@@ -130,7 +130,10 @@ static int open_new(fuse_req_t req, struct node *dir, const char *name, mode_t m
 	struct upper_place p;
 	int rc;
 
-	path = upper_new_path(fs, dir, name, &rc);
+	if (flags & O_EXCL && (mode & 0777) == (S_IRUSR | S_IWUSR))
+		path = upper_private_path(fs, dir, name, &rc);
+	else
+		path = upper_new_path(fs, dir, name, &rc);
 	if (rc)
 		return rc;
 	h->fd = openat(local_fd(fs->local), path,

@@ -9,15 +9,20 @@
 #include <string.h>
 
 #include "cache/catalog.h"
+#include "client/buf.h"
 #include "client/cleanup.h"
 #include "client/log.h"
 #include "fs/change.h"
+#include "fs/context_walk.h"
+#include "fs/dockerfile.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
 #include "fs/local.h"
 #include "fs/name.h"
 #include "fs/publish.h"
+#include "fs/render.h"
 #include "fs/save.h"
+#include "fs/shown.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
 
@@ -173,13 +178,45 @@ static int move_local(struct renaming *r, const struct upper_place *to, const ch
 	return rc ? rc : save_in_draft(r->fs, r->to->scope, target, r->by, r->e);
 }
 
-/* A derived file that a copying program brings along: it is taken, and dropped. */
+/* A derived file that a copying program brings along: it is dropped, but for its time. */
 static int drop(struct renaming *r)
 {
+	struct stat st;
+
 	if (r->item->kind != NODE_LOCAL)
 		return -EROFS;
 	ops_uncover(r->fs, r->to, ops_published(r->fs, r->to, r->newname, r->call));
+	if (r->to->kind == NODE_VERSION && !local_stat(r->fs->local, r->item->local, &st))
+		shown_keep_derived(r->fs, r->to, r->newname, &st);
 	return unlinkat(local_fd(r->fs->local), r->item->local, 0) < 0 ? -errno : 0;
+}
+
+/* A Dockerfile is, but for a link into a build context. */
+static bool is_derived(struct renaming *r, enum node_kind kind)
+{
+	struct version *v = node_get_version(r->fs->nodes, r->to);
+	bool derived = kind != NODE_DOCKERFILE || dockerfile_is_derived(v);
+
+	version_unref(v);
+	return derived;
+}
+
+/* Whether the file of the disk says just what the derived file says, as a copy of it does. */
+static bool says_the_same(struct renaming *r)
+{
+	enum node_kind kind =
+		strcmp(r->newname, "Dockerfile") == 0 ? NODE_DOCKERFILE : NODE_BUILD_LOG;
+	_cleanup_buf_ struct buf mine = BUF_INIT(RENDER_MAX);
+	_cleanup_buf_ struct buf theirs = BUF_INIT(RENDER_MAX);
+	_cleanup_close_ int fd = -1;
+
+	if (r->item->kind != NODE_LOCAL || !S_ISREG(r->item->type) || !is_derived(r, kind) ||
+	    shown_text(r->fs, r->to, kind, &theirs))
+		return false;
+	fd = openat(local_fd(r->fs->local), r->item->local,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 && !context_read_file(fd, &mine) && mine.len == theirs.len &&
+	       memcmp(buf_str(&mine), buf_str(&theirs), mine.len) == 0;
 }
 
 /* A link that is copied over `latest`: that points where the versions say. */
@@ -253,7 +290,9 @@ static int move_file(struct renaming *r)
 	if (is_latest(r))
 		return drop(r);
 	if (is_derived_name(r))
-		return ops_is_sink(r->fs, r->to, r->newname) ? drop(r) : move_onto_dockerfile(r);
+		return ops_is_sink(r->fs, r->to, r->newname) || says_the_same(r)
+			       ? drop(r)
+			       : move_onto_dockerfile(r);
 	target = upper_new_path(r->fs, r->to, r->newname, &rc);
 	if (!rc)
 		rc = upper_parse(target, &to);
@@ -308,7 +347,7 @@ static int publish(struct renaming *r)
 	rc = check_version(r, version);
 	if (rc)
 		return rc;
-	return publish_draft(r->fs, r->item->local, r->to, version, r->by, r->call, r->e);
+	return save_draft_as(r->fs, r->to, r->item->local, version, r->by, r->e);
 }
 
 /*

@@ -205,7 +205,9 @@ static void add_publication(void *arg, uint64_t id, const struct journal_entry *
 	_cleanup_free_ char *path = NULL;
 	bool active = settle_is_active(p->fs->settle, id);
 
-	if (asprintf(&path, "%s/%s", entry->env, entry->version) < 0) {
+	/* The key's first line is the workspace's name. */
+	if (asprintf(&path, "%.*s/%s/%s", (int)strcspn(entry->scope, "\n"), entry->scope,
+		     entry->env, entry->version) < 0) {
 		path = NULL;
 		p->failed = true;
 		return;

@@ -66,10 +66,6 @@ int publish_check_draft(struct fsys *fs, const char *path, struct err *e);
  * none): spec.yml and conda.yml stay what they were for it. On an error the draft is as it was,
  * with the text in its user.mlenvfs.error.
  */
-int publish_draft(struct fsys *fs, const char *path, struct node *env, const char *version,
-		  pid_t by, struct call *c, struct err *e);
-
-/* The same without a node: for drafts that publish themselves. */
 int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, const char *env,
 		     const char *version, const struct proc_id *by, struct call *c, struct err *e);
 

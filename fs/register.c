@@ -22,6 +22,7 @@
 #include "fs/settle.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
+#include "fs/whiteout.h"
 
 enum {
 	TRIES_MAX = 16,   /* names that others took, one after the other */
@@ -30,6 +31,7 @@ enum {
 	DIGEST_BYTES = 32,
 	CANONICAL_MAX = 16 * 1024 * 1024,
 	KEY_MAX = 8 * 1024,
+	ROOT_INO = 1,
 };
 
 /* ---- digests ---- */
@@ -492,12 +494,29 @@ static int register_one(struct fsys *fs, const struct registration *r, const cha
 	return try_name(fs, r, name, c, &out->version, &out->id, e);
 }
 
+/* A version of that name may have been removed here a moment ago. */
+static void uncover(struct fsys *fs, const struct scope *s, const struct version *v)
+{
+	char key[SCOPE_KEY_SIZE], name[NAME_SIZE];
+	uint64_t env, ino;
+
+	name_encode(NAME_ENV, v->env, strlen(v->env), name);
+	env = node_number(node_number(ROOT_INO, NODE_SCOPE, tree_scope_key(s, key)), NODE_ENV,
+			  name);
+	name_encode(NAME_VERSION, v->version, strlen(v->version), name);
+	ino = node_number(env, NODE_VERSION, name);
+	whiteout_remove(fs->whiteouts, env, ino);
+	whiteout_clear(fs->whiteouts, ino);
+}
+
 int register_version(struct fsys *fs, const struct registration *r, struct call *c,
 		     struct version **version, uint64_t *id, struct err *e)
 {
 	struct registered out = {0};
 	int rc = with_name(fs, r, c, register_one, &out, e);
 
+	if (out.version)
+		uncover(fs, r->scope, out.version);
 	*version = out.version;
 	*id = out.id;
 	return rc;
@@ -532,6 +551,7 @@ int register_probe(struct fsys *fs, const struct registration *r, struct call *c
 
 struct resolving {
 	struct fsys *fs;
+	struct journal *journal;
 	struct call *c;
 	int left;
 };
@@ -588,7 +608,7 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	struct scope *scope;
 	int rc;
 
-	if (settle_is_active(r->fs->settle, id))
+	if (r->journal == r->fs->journal && settle_is_active(r->fs->settle, id))
 		return;
 	scope = find_scope(r->fs, entry->scope, r->c);
 	rc = scope ? look(r->fs, scope, entry->env, entry->version, r->c, &there, NULL)
@@ -609,15 +629,20 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	}
 	version_unref(there);
 	scope_unref(scope);
-	rc = journal_end(r->fs->journal, id);
+	rc = journal_end(r->journal, id);
 	if (rc)
 		log_warn("op=publish: the journal: %s", strerror(-rc));
 }
 
-int register_resolve(struct fsys *fs, struct call *c)
+int register_resolve_of(struct fsys *fs, struct journal *journal, struct call *c)
 {
-	struct resolving r = {.fs = fs, .c = c};
-	int rc = journal_each(fs->journal, resolve, &r);
+	struct resolving r = {.fs = fs, .journal = journal, .c = c};
+	int rc = journal_each(journal, resolve, &r);
 
 	return rc ? rc : r.left;
+}
+
+int register_resolve(struct fsys *fs, struct call *c)
+{
+	return register_resolve_of(fs, fs->journal, c);
 }

@@ -57,11 +57,15 @@ int register_errno(int rc);
 void register_done(struct fsys *fs, uint64_t id);
 
 /*
- * Looks up the publications in doubt, those of an ended mount too. What is at the service with the
- * same content was published: its bytes in drafts and .rejected files go. Entries that can't be
- * looked up now stay. Returns how many are left.
+ * Looks up the publications in doubt. What is at the service with the same content was published:
+ * its bytes in drafts and .rejected files go. Entries that can't be looked up now stay. Returns how
+ * many are left, or a negative errno.
  */
 int register_resolve(struct fsys *fs, struct call *c);
+
+/* The same for the journal of a mount that has ended. */
+struct journal;
+int register_resolve_of(struct fsys *fs, struct journal *journal, struct call *c);
 
 /* A digest of all that a user can set: the same before and after the service has it. */
 int register_digest(const struct version *v, char out[REGISTER_DIGEST_SIZE]);

@@ -351,6 +351,7 @@ static int flush_edited(struct fsys *fs, struct node *n, const char *path,
 	bool wrote = atomic_load(&h->wrote), killed;
 	struct proc_id who = {0};
 	struct edit edit;
+	int rc;
 
 	if (!vdir)
 		return -ENOMEM;
@@ -365,7 +366,9 @@ static int flush_edited(struct fsys *fs, struct node *n, const char *path,
 	if (!proc_of_thread(by, &who) && is_of_another(h, &who))
 		return check(fs, n->scope, path, &h->who, publish_check, e);
 	atomic_store(&h->wrote, false);
-	return save_edited(fs, n->scope, path, h->who.tgid ? &h->who : &who, e);
+	/* Written while the draft that it was in became the version. */
+	rc = edit.dirty ? 0 : edit_wrote(fs, n);
+	return rc ? rc : save_edited(fs, n->scope, path, h->who.tgid ? &h->who : &who, e);
 }
 
 int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, struct err *e)

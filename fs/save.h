@@ -51,6 +51,10 @@ int save_onto(struct fsys *fs, struct scope *s, const char *from, const char *to
  */
 int save_in_draft(struct fsys *fs, struct scope *s, const char *path, pid_t by, struct err *e);
 
+/* rename(2) of the draft at path to a version's name in env: publishes it. */
+int save_draft_as(struct fsys *fs, struct node *env, const char *path, const char *version,
+		  pid_t by, struct err *e);
+
 /* Something happened in a draft: it is not quiet. Does not block. */
 void save_touched(struct fsys *fs, struct scope *s, const char *path);
 

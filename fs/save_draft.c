@@ -43,7 +43,7 @@ static int draft_begin(struct draft *d, struct fsys *fs, struct scope *scope, co
 {
 	*d = (struct draft){.fs = fs, .scope = scope};
 	if (!scope || upper_parse(path, &d->place) || d->place.area != UPPER_DRAFT ||
-	    tree_is_draft_name(d->place.version))
+	    tree_is_draft_name(d->place.version) || strcmp(d->place.version, "latest") == 0)
 		return 0;
 	d->dir = upper_dir(&d->place);
 	return d->dir ? 1 : -ENOMEM;
@@ -114,22 +114,17 @@ static bool has_conda(const struct draft *d)
 	return fd >= 0 || (fd != -ENOENT && fd != -ENOTDIR);
 }
 
-static int publish(struct draft *d, const struct proc_id *by, int64_t deadline, struct err *e)
+/* One save of an environment at a time. */
+static int publish_in_turn(struct draft *d, const char *env, const char *version,
+			   const struct proc_id *by, int64_t deadline, struct err *e)
 {
-	_cleanup_free_ char *key = NULL;
-	char env[NAME_SIZE], version[NAME_SIZE];
+	_cleanup_free_ char *key = strndup(d->dir, (size_t)(strrchr(d->dir, '/') - d->dir));
 	struct turn turn;
 	struct call c;
-	size_t len;
 	int rc;
 
-	if (name_decode(NAME_ENV, d->place.env, env, &len) ||
-	    name_decode(NAME_VERSION, d->place.version, version, &len))
-		return err_set(e, -EBADMSG, "%s is no name for a version", d->place.version);
-	if (asprintf(&key, "%s/%s", d->place.scope, d->place.env) < 0) {
-		key = NULL;
+	if (!key)
 		return -ENOMEM;
-	}
 	settle_forget(d->fs->settle, d->dir);
 	call_init(&c, deadline, CALL_INTERACTIVE);
 	rc = turn_take(d->fs->saving, &turn, key, &c);
@@ -139,6 +134,17 @@ static int publish(struct draft *d, const struct proc_id *by, int64_t deadline, 
 	}
 	call_destroy(&c);
 	return rc;
+}
+
+static int publish(struct draft *d, const struct proc_id *by, int64_t deadline, struct err *e)
+{
+	char env[NAME_SIZE], version[NAME_SIZE];
+	size_t len;
+
+	if (name_decode(NAME_ENV, d->place.env, env, &len) ||
+	    name_decode(NAME_VERSION, d->place.version, version, &len))
+		return err_set(e, -EBADMSG, "%s is no name for a version", d->place.version);
+	return publish_in_turn(d, env, version, by, deadline, e);
 }
 
 static int64_t deadline_of(const struct fsys *fs)
@@ -184,6 +190,20 @@ int save_in_draft(struct fsys *fs, struct scope *s, const char *path, pid_t by, 
 	return rc;
 }
 
+int save_draft_as(struct fsys *fs, struct node *env, const char *path, const char *version,
+		  pid_t by, struct err *e)
+{
+	struct draft d = {.fs = fs, .scope = env->scope, .dir = strdup(path)};
+	struct proc_id who = {0};
+	int rc;
+
+	if (proc_of_thread(by, &who))
+		who = (struct proc_id){0};
+	rc = d.dir ? publish_in_turn(&d, env->name, version, &who, deadline_of(fs), e) : -ENOMEM;
+	draft_end(&d);
+	return rc;
+}
+
 void save_touched(struct fsys *fs, struct scope *s, const char *path)
 {
 	struct draft d;
@@ -201,6 +221,8 @@ int save_draft_now(struct fsys *fs, struct scope *s, const char *path, struct er
 
 	if (rc == 1) {
 		rc = *d.place.rel ? -ENOENT : read_spec(&d, e);
+		if (rc && rc != -ENOENT)
+			edit_note(fs, d.dir, err_text(e, rc));
 		if (!rc)
 			rc = publish(&d, &nobody, deadline_of(fs), e);
 		rc = rc == -ENOENT ? 0 : rc;

@@ -323,7 +323,7 @@ static bool fits(const char *text, size_t len, const struct version *v)
 }
 
 static int keep_text(struct fsys *fs, const char *dir, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st)
+		     const char *text, size_t len, bool edited, const struct stat *st)
 {
 	_cleanup_buf_ struct buf patched = BUF_INIT(RENDER_MAX);
 	bool spec = strcmp(rel, "spec.yml") == 0, whole = true;
@@ -335,7 +335,8 @@ static int keep_text(struct fsys *fs, const char *dir, const struct version *v, 
 	if (rc)
 		return rc;
 	if (spec)
-		whole = fits(text, len, v) && !spec_patch(text, len, v->env, v->version, &patched);
+		whole = fits(text, len, v) &&
+			!spec_patch(text, len, v->env, v->version, edited, &patched);
 	else
 		buf_add(&patched, text, len);
 	if (!whole || buf_error(&patched))
@@ -349,13 +350,13 @@ static int keep_text(struct fsys *fs, const char *dir, const struct version *v, 
 }
 
 void shown_keep_text(struct fsys *fs, struct scope *scope, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st)
+		     const char *text, size_t len, bool edited, const struct stat *st)
 {
 	_cleanup_free_ char *dir = version_dir(scope, v);
 
 	if (!fs->kept)
 		return;
-	complain(v, rel, dir ? keep_text(fs, dir, v, rel, text, len, st) : -ENOMEM);
+	complain(v, rel, dir ? keep_text(fs, dir, v, rel, text, len, edited, st) : -ENOMEM);
 	moved_on(fs);
 }
 
@@ -373,6 +374,15 @@ void shown_keep_attributes(struct fsys *fs, struct scope *scope, const struct ve
 		rc = kept_put_attr(fs->kept, dir, rel, &st->st_mtim, st->st_mode & PERMISSIONS);
 	complain(v, rel, rc);
 	moved_on(fs);
+}
+
+void shown_keep_derived(struct fsys *fs, struct node *version, const char *rel,
+			const struct stat *st)
+{
+	struct version *v = node_get_version(fs->nodes, version);
+
+	shown_keep_attributes(fs, version->scope, v, rel, st);
+	version_unref(v);
 }
 
 void shown_keep_unlisted(struct fsys *fs, struct scope *scope, const struct version *v)

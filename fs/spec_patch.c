@@ -80,7 +80,7 @@ static int insert(const char *text, size_t len, const struct yaml_node *root, co
 }
 
 static int find_cut(const char *text, size_t len, const struct yaml_node *root, const char *key,
-		    const char *by, struct cut *cut)
+		    const char *by, bool missing, struct cut *cut)
 {
 	*cut = (struct cut){0};
 	for (size_t i = 0; i < root->count; i++) {
@@ -99,7 +99,7 @@ static int find_cut(const char *text, size_t len, const struct yaml_node *root, 
 		cut->by = by;
 		return n && is_whole(text + cut->from, n, value) ? 0 : -EBADMSG;
 	}
-	return insert(text, len, root, key, by, cut);
+	return missing ? insert(text, len, root, key, by, cut) : 0;
 }
 
 /* The line end that the text has. */
@@ -119,7 +119,8 @@ static void add_value(struct buf *out, const struct cut *cut, const char *end)
 		buf_addstr(out, end);
 }
 
-int spec_patch(const char *text, size_t len, const char *name, const char *version, struct buf *out)
+int spec_patch(const char *text, size_t len, const char *name, const char *version, bool whole,
+	       struct buf *out)
 {
 	struct yaml_tree *tree;
 	struct cut first, second;
@@ -130,9 +131,10 @@ int spec_patch(const char *text, size_t len, const char *name, const char *versi
 		return rc;
 	rc = yamltree_root(tree)->kind == YAML_MAP ? 0 : -EBADMSG;
 	if (!rc)
-		rc = find_cut(text, len, yamltree_root(tree), "name", name, &first);
+		rc = find_cut(text, len, yamltree_root(tree), "name", name, true, &first);
 	if (!rc)
-		rc = find_cut(text, len, yamltree_root(tree), "version", version, &second);
+		rc = find_cut(text, len, yamltree_root(tree), "version", version,
+			      whole || first.key, &second);
 	yamltree_free(tree);
 	if (rc)
 		return rc;

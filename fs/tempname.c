@@ -230,11 +230,12 @@ static const char *const random_prefixes[] = {
 	"cooledit",        /* mcedit */
 	"d2utmp",          /* dos2unix */
 	".merge_file_",    /* git merge */
-	"XX",              /* perl -i */
 };
 
-/* The same, where the six must not be a word: "tmpconfig". */
+/* The same, where the six must not be a word: "sedScript", "tmpconfig". */
 static const char *const word_prefixes[] = {
+	"sed", /* sed -i */
+	"XX",  /* perl -i */
 	"tmp", /* emacs with file-precious-flag */
 };
 
@@ -405,9 +406,6 @@ static bool in_tables(struct part p)
 	for (size_t i = 0; i < COUNT(random_prefixes); i++)
 		if (is_prefixed(p, random_prefixes[i], RANDOM))
 			return all(last(p, RANDOM), is_alnum);
-	/* sed -i; but "sediments" is a file. */
-	if (is_prefixed(p, "sed", RANDOM))
-		return all(last(p, RANDOM), is_alnum) && !all(last(p, RANDOM), is_lower);
 	for (size_t i = 0; i < COUNT(word_prefixes); i++)
 		if (is_prefixed(p, word_prefixes[i], RANDOM))
 			return is_random(last(p, RANDOM));
@@ -422,4 +420,22 @@ bool tempname_is(const char *name)
 	       is_hidden_copy(p) || is_copy(p, RANDOM) || is_copy(p, RANDOM_LONG) ||
 	       is_patch_output(p) || is_helix_backup(p) || is_crudini_copy(p) ||
 	       is_unison_copy(p) || is_npm_copy(p) || is_python_temp(p) || is_coreutils_link(p);
+}
+
+bool tempname_may_be(const char *name)
+{
+	struct part p = {name, strlen(name)}, end;
+
+	if (p.len <= RANDOM)
+		return false;
+	end = last(p, RANDOM);
+	if (!all(end, is_alnum))
+		return false;
+	/* sed -i, perl -i, emacs; patch; rsync and editors that put a dot before the six. */
+	for (size_t i = 0; i < COUNT(word_prefixes); i++)
+		if (is_prefixed(p, word_prefixes[i], RANDOM))
+			return true;
+	return has_suffix(without_last(p, RANDOM), ".o") ||
+	       has_suffix(without_last(p, RANDOM), ".r") ||
+	       has_suffix(without_last(p, RANDOM), ".");
 }

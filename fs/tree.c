@@ -727,6 +727,18 @@ static int merge(struct fsys *fs, struct node *dir, const char *wanted, int rc,
 	return tree_merge_local(fs, dir, *out, wanted);
 }
 
+/* An environment that has no version yet, as far as is known: the service is not needed to show it.
+ */
+static bool is_local_env(struct fsys *fs, struct node *dir)
+{
+	struct env *env = dir->kind == NODE_ENV ? node_get_env(fs->nodes, dir) : NULL;
+	bool published = env != NULL;
+
+	env_unref(env);
+	return dir->kind == NODE_ENV && !published && tree_has_local(fs, dir) &&
+	       tree_env_is_local(fs, dir);
+}
+
 int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
 	      struct err *e)
 {
@@ -750,6 +762,16 @@ bool tree_is_probe(const struct node *dir, const char *name)
 	return name[0] == '.' || dir->kind == NODE_VERSION;
 }
 
+static int lookup_both(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+		       struct listing **out, struct err *e)
+{
+	int rc = lookup_any(fs, dir, name, c, out, e);
+
+	if (rc && is_local_env(fs, dir))
+		rc = -ENOENT;
+	return finish(merge(fs, dir, name, rc, out), out);
+}
+
 int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call *c,
 		struct listing **out, struct err *e)
 {
@@ -761,7 +783,7 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 	else if (tree_is_probe(dir, name))
 		return -ENOENT;
 	else
-		rc = finish(merge(fs, dir, name, lookup_any(fs, dir, name, c, out, e), out), out);
+		rc = lookup_both(fs, dir, name, c, out, e);
 	if (!rc && (*out)->count == 0)
 		rc = finish(-ENOENT, out);
 	return rc;

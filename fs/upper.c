@@ -243,13 +243,13 @@ static enum upper_area side_area(struct fsys *fs, const struct node *dir, const 
 }
 
 static char *path_in_version(struct fsys *fs, const struct node *dir, const char *vdir,
-			     const char *rel)
+			     const char *rel, bool private)
 {
 	const char *version = strrchr(vdir, '/') + 1;
 	enum upper_area area;
 
 	if (upper_is_asset(version, rel))
-		return upper_path(fs, UPPER_SHOWN, vdir, rel);
+		return upper_path(fs, private ? UPPER_SCRATCH : UPPER_SHOWN, vdir, rel);
 	area = side_area(fs, dir, vdir, rel);
 	if (area == UPPER_DRAFT) {
 		_cleanup_free_ char *env = strndup(vdir, (size_t)(version - vdir) - 1);
@@ -259,7 +259,7 @@ static char *path_in_version(struct fsys *fs, const struct node *dir, const char
 	return upper_path(fs, area, vdir, rel);
 }
 
-char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *rc)
+static char *new_path(struct fsys *fs, struct node *dir, const char *name, bool private, int *rc)
 {
 	_cleanup_free_ char *vdir = NULL;
 	_cleanup_free_ char *in = NULL;
@@ -272,7 +272,7 @@ char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *r
 		*rc = upper_of_dir(fs, dir, &vdir, &in);
 	if (!*rc) {
 		rel = *in ? local_join(in, name) : strdup(name);
-		path = rel ? path_in_version(fs, dir, vdir, rel) : NULL;
+		path = rel ? path_in_version(fs, dir, vdir, rel, private) : NULL;
 	} else if (*rc == -ENOENT && dir->kind == NODE_LOCAL) {
 		*rc = 0;
 		at = node_get_local(fs->nodes, dir);
@@ -288,4 +288,14 @@ char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *r
 		return path;
 	free(path);
 	return NULL;
+}
+
+char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *rc)
+{
+	return new_path(fs, dir, name, false, rc);
+}
+
+char *upper_private_path(struct fsys *fs, struct node *dir, const char *name, int *rc)
+{
+	return new_path(fs, dir, name, dir->kind != NODE_VERSION && tempname_may_be(name), rc);
 }

@@ -202,7 +202,8 @@ def test_a_conda_file(service, mount, tmp_path, how):
     old = (env / "1/conda.yml").read_bytes()
     service.reset_counters()
     save(how, env / "1", "conda.yml", old, tmp_path / "t")
-    assert routes(service) == {}
+    # head's half is another text, and whether that could be saved is asked for when head closes it.
+    assert writes(service) == {} if "head" in how else routes(service) == {}
     save(how, env / "1", "conda.yml", old.replace(b"3.10", b"3.11"), tmp_path / "t")
     assert saved(service, "c", how) == {"1", "2"} and os.readlink(env / "latest") == "2"
     assert load_text(env / "2/conda.yml")["dependencies"] == ["python=3.11", "pip"]

@@ -3,7 +3,6 @@ import errno
 import json
 import os
 import re
-import signal
 import subprocess
 import time
 
@@ -201,8 +200,7 @@ def test_fsync_says_that_a_version_is_taken(service, mount):
 
 def test_the_service_is_down(service, mount, program):
     port = service.port
-    service.process.send_signal(signal.SIGTERM)
-    service.process.wait(30)
+    service.down()
     began = time.monotonic()
     assert failing_close(mount.local / "a/1/spec.yml", VALID) == (errno.EHOSTUNREACH, errno.EHOSTUNREACH)
     assert time.monotonic() - began < 2 * SAVE_SECONDS + 2

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lib.mount import wait_until
-from lib.saves import (BACK_SECONDS, GONE_SECONDS, Program, context_of, errno_of, error_of, load_text, properties, put_context, routes, run,
+from lib.saves import (GONE_SECONDS, Program, context_of, errno_of, error_of, load_text, properties, put_context, routes, run,
                        state_of, versions, wait_back, wait_shown, writes)
 from lib.service import Service
 
@@ -21,6 +21,7 @@ LONG_AGO = 1_600_000_000_123_456_789
 def mount(service, make_mount):
     service.put_version("a", "1", IMAGE)
     service.put_version("c", "1", {**IMAGE, "condaFile": CONDA})
+    service.put_version("d", "1", IMAGE)
     put_context(service, "b", "1", CONTEXT)
     return make_mount(service=service, options={"refresh": 3600})
 
@@ -91,7 +92,7 @@ def test_mode_and_mtime_are_kept_for_this_machine(service, make_mount, tmp_path)
 
 
 def test_what_was_taken_away_or_emptied_comes_back(service, mount):
-    spec = {name: mount.local / name / "1/spec.yml" for name in "abc"}
+    spec = {name: mount.local / name / "1/spec.yml" for name in "abcd"}
     data = {name: path.read_bytes() for name, path in spec.items()}
     conda, main = mount.local / "c/1/conda.yml", mount.local / "b/1/context/app/main.py"
     conda_data, main_data = conda.read_bytes(), main.read_bytes()
@@ -99,10 +100,12 @@ def test_what_was_taken_away_or_emptied_comes_back(service, mount):
     os.unlink(spec["a"])
     os.rename(spec["b"], mount.local / "b/1/spec.yml~")
     run("bash", "-c", ": > spec.yml", cwd=spec["c"].parent)
+    # truncate(2) has no close that could save or fail; what follows counts.
+    os.truncate(spec["d"], 0)
     os.unlink(conda)
     os.rename(main, main.parent / "main.py~")
     assert errno_of(os.stat, spec["a"]) == errno.ENOENT and errno_of(os.stat, spec["b"]) == errno.ENOENT
-    assert spec["c"].stat().st_size == 0
+    assert spec["c"].stat().st_size == 0 and spec["d"].read_bytes() == b""
     assert errno_of(os.stat, conda) == errno.ENOENT and "main.py" not in os.listdir(main.parent)
     for name, path in spec.items():
         wait_back(path, data[name])
@@ -110,7 +113,8 @@ def test_what_was_taken_away_or_emptied_comes_back(service, mount):
     wait_back(main, main_data)
     assert (mount.local / "b/1/spec.yml~").read_bytes() == data["b"], "what it was renamed to stays"
     assert writes(service) == {}
-    assert all(versions(service, name) == {"1"} for name in "abc")
+    assert all(versions(service, name) == {"1"} for name in "abcd")
+    assert not list(mount.local.rglob("*.rejected"))
 
 
 def test_a_backup_renamed_back_is_no_version(service, mount):
@@ -159,6 +163,15 @@ def test_comments_and_layout_are_no_version_and_are_kept(service, make_mount, tm
     os.setxattr(again.path, "user.mlenvfs.refresh", b"1")
     wait_until(lambda: b"team: other" in (again.local / "a/1/spec.yml").read_bytes(), 10, "the tag of somebody else")
     assert (again.local / "a/1/conda.yml").read_bytes() == texts["conda.yml"]
+
+
+@pytest.mark.parametrize("left_out", [b"name: a\n", b'version: "1"\n', b"os_type: linux\n"])
+def test_a_text_that_leaves_out_what_the_path_says_keeps_its_comments(service, mount, left_out):
+    spec = mount.local / "a/1/spec.yml"
+    data = spec.read_bytes()
+    edit(spec, left_out, b"# mine\n")
+    assert data != spec.read_bytes() and b"# mine\n" in spec.read_bytes()
+    assert versions(service, "a") == {"1"}
 
 
 # ---- tags and description ----
@@ -505,14 +518,3 @@ def test_a_lock_on_spec_yml(mount, program):
     assert caught.value.errno in (errno.EACCES, errno.EAGAIN)
     le.end()
     second.do("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)")
-
-
-def test_a_truncated_file_is_not_saved_by_itself(service, mount):
-    """truncate(2) has no close that could save or fail; what follows counts."""
-    spec = mount.local / "a/1/spec.yml"
-    data = spec.read_bytes()
-    os.truncate(spec, 0)
-    assert spec.read_bytes() == b""
-    wait_until(lambda: spec.read_bytes() == data, BACK_SECONDS, "the published text")
-    assert versions(service, "a") == {"1"}
-    assert not (mount.local / "a/1/spec.yml.rejected").exists()
