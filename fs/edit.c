@@ -18,6 +18,7 @@
 #include "fs/render.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
+#include "fs/writing.h"
 #include "fs/xattr.h"
 
 enum {
@@ -344,6 +345,14 @@ void edit_leave(struct fsys *fs, const char *vdir, const char *rel)
 	edits_unlock(fs->edits);
 }
 
+/* A file that was open already when it got its name has writers that nobody counted. */
+static bool has_writers(struct fsys *fs, const char *vdir, const char *rel)
+{
+	_cleanup_free_ char *path = upper_path(fs, UPPER_SHOWN, vdir, rel);
+
+	return !path || writing_at(fs, path, WRITING_OPEN);
+}
+
 void edit_sweep(struct fsys *fs, const char *vdir)
 {
 	char **rels;
@@ -354,7 +363,7 @@ void edit_sweep(struct fsys *fs, const char *vdir)
 	n = edits_list(fs->edits, vdir, &rels);
 	edits_lock(fs->edits);
 	for (int i = 0; i < n; i++)
-		if (edits_is_over(fs->edits, vdir, rels[i]))
+		if (edits_is_over(fs->edits, vdir, rels[i]) && !has_writers(fs, vdir, rels[i]))
 			drop_locked(fs, vdir, rels[i], false);
 	edits_unlock(fs->edits);
 	if (n >= 0)

@@ -49,8 +49,8 @@ void handle_free(struct handles *hs, struct handle *h);
 int handles_stat(struct handles *hs, uint64_t ino, struct stat *st);
 
 /* Calls fn for every local file that is open for writing, until it returns true; what fn returned
- * last. fn must not take other locks. */
-bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), void *arg);
+ * last. fn may use the node table, and must not take other locks. */
+bool handles_writing(struct handles *hs, bool (*fn)(const struct handle *h, void *arg), void *arg);
 
 /*
  * The file becomes one that is edited (edits.h): all that have it open for writing are marked as

@@ -67,3 +67,16 @@ def test_who_looks_at_a_file_that_is_saved_over_and_over_always_finds_it(service
             reader.join()
     assert not failures
     assert len(versions(service)) == 31
+
+
+def test_what_is_written_after_others_renamed_the_file_into_place_is_saved(service, mount):
+    directory = mount.local / "a/1"
+    with open(directory / "tmp", "w", encoding="utf-8") as writer:
+        writer.write(SPEC.format(2))
+        writer.flush()
+        subprocess.run(["mv", directory / "tmp", directory / "spec.yml"], check=True, timeout=60)
+        assert versions(service) == {"1", "2"}
+        os.stat(directory / "spec.yml")  # who renamed it is gone: nothing else keeps what is shown
+        writer.seek(0)
+        writer.write(SPEC.format(3))
+    assert service.get_version("a", "3")["properties"]["image"] == "mcr.microsoft.com/azureml/base:3"
