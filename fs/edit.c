@@ -455,6 +455,28 @@ static void set_aside(struct fsys *fs, const char *path)
 	}
 }
 
+/* A whole copy, or what was there before. */
+static int put_copy(struct fsys *fs, const char *from, const char *to)
+{
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int dir = local_fd(fs->local), rc = copy ? copy_file(fs, from, copy) : -ENOMEM;
+
+	if (!rc && renameat(dir, copy, dir, to) < 0)
+		rc = -errno;
+	if (rc && copy)
+		unlinkat(dir, copy, 0);
+	return rc;
+}
+
+/* On a full disk: the file itself, which is about to lose its other name. */
+static int put_link(struct fsys *fs, const char *from, const char *to)
+{
+	int dir = local_fd(fs->local);
+
+	unlinkat(dir, to, 0);
+	return linkat(dir, from, dir, to, 0) < 0 ? -errno : 0;
+}
+
 int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *from,
 		const struct proc_id *who, const char *reason)
 {
@@ -470,7 +492,9 @@ int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *
 	       proc_same(&known.owner, who);
 	if (!mine)
 		set_aside(fs, to);
-	rc = copy_file(fs, from, to);
+	rc = put_copy(fs, from, to);
+	if (rc)
+		rc = put_link(fs, from, to);
 	if (!rc)
 		edit_note(fs, to, reason);
 	return rc;

@@ -73,14 +73,17 @@ static int move_published(struct renaming *r, const char *target)
 {
 	struct fsys *fs = r->fs;
 	struct node *n = tree_intern(fs, r->from, r->item);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int dir = local_fd(fs->local), rc = n && copy ? edit_allowed(fs, n, r->e) : -ENOMEM;
 	char number[LOCAL_NUMBER_SIZE];
 	struct stat st;
-	int rc = n ? edit_allowed(fs, n, r->e) : -ENOMEM;
 
-	if (!rc) {
-		/* rename(2) replaces; a copy is made anew. */
-		unlinkat(local_fd(fs->local), target, 0);
-		rc = edit_copy(fs, n, target, r->call, r->e);
+	/* What is at the target goes when all of the copy is there. */
+	if (!rc)
+		rc = edit_copy(fs, n, copy, r->call, r->e);
+	if (!rc && renameat(dir, copy, dir, target) < 0) {
+		rc = -errno;
+		unlinkat(dir, copy, 0);
 	}
 	if (!rc)
 		rc = local_identify(fs->local, target, &st, number);
