@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+from lib.mount import wait_until
+
 IMAGE = {"image": "mcr.microsoft.com/azureml/base:1"}
 SPEC = "name: a\nimage: mcr.microsoft.com/azureml/base:{}\n"
 
@@ -13,7 +15,7 @@ SPEC = "name: a\nimage: mcr.microsoft.com/azureml/base:{}\n"
 @pytest.fixture
 def mount(service, make_mount):
     service.put_version("a", "1", IMAGE)
-    return make_mount(service=service, options={"refresh": 3600})
+    return make_mount(service=service, options={"refresh": 0.5})
 
 
 def versions(service):
@@ -80,3 +82,20 @@ def test_what_is_written_after_others_renamed_the_file_into_place_is_saved(servi
         writer.seek(0)
         writer.write(SPEC.format(3))
     assert service.get_version("a", "3")["properties"]["image"] == "mcr.microsoft.com/azureml/base:3"
+
+
+@pytest.mark.parametrize("how", ["open", "truncate"])
+def test_what_was_emptied_is_no_part_of_the_next_save(service, mount, how):
+    """`: > spec.yml` saves nothing, nor does a save of conda.yml take the empty file for what spec.yml says."""
+    directory = mount.local / "b/1"
+    service.put_version("b", "1", {**IMAGE, "condaFile": '{"dependencies": ["python=3.10"]}'})
+    wait_until(directory.exists, 30, "the environment")
+    # Saved by this process, which lives: it is shown on.
+    (directory / "spec.yml").write_text("name: b\nimage: mcr.microsoft.com/azureml/base:2\nconda_file: conda.yml\n", encoding="utf-8")
+    if how == "open":
+        os.close(os.open(directory / "spec.yml", os.O_WRONLY | os.O_TRUNC))
+    else:
+        os.truncate(directory / "spec.yml", 0)
+    (directory / "conda.yml").write_text("dependencies: [python=3.11]\n", encoding="utf-8")
+    saved = service.get_version("b", "3")["properties"]
+    assert saved["image"] == "mcr.microsoft.com/azureml/base:2" and "3.11" in saved["condaFile"]
