@@ -266,8 +266,15 @@ static int move_onto_dockerfile(struct renaming *r)
 {
 	_cleanup_free_ char *name = NULL;
 	struct renaming through = *r;
-	int rc = follow_dockerfile(r, &through.to, &name);
+	bool sink = ops_is_sink(r->fs, r->to, r->newname);
+	int rc;
 
+	/* A copy of the link, or of a file that nobody can change. */
+	if (sink && !S_ISREG(r->item->type))
+		return drop(r);
+	rc = follow_dockerfile(r, &through.to, &name);
+	if (rc == -EROFS && sink)
+		return drop(r);
 	if (rc)
 		return rc == -EROFS ? err_set(r->e, rc, "this file is derived from the others")
 				    : rc;
@@ -293,9 +300,7 @@ static int move_file(struct renaming *r)
 	if (is_latest(r))
 		return drop(r);
 	if (is_derived_name(r))
-		return ops_is_sink(r->fs, r->to, r->newname) || says_the_same(r)
-			       ? drop(r)
-			       : move_onto_dockerfile(r);
+		return says_the_same(r) ? drop(r) : move_onto_dockerfile(r);
 	target = upper_new_path(r->fs, r->to, r->newname, &rc);
 	if (!rc)
 		rc = upper_parse(target, &to);

@@ -99,3 +99,12 @@ def test_what_was_emptied_is_no_part_of_the_next_save(service, mount, how):
     (directory / "conda.yml").write_text("dependencies: [python=3.11]\n", encoding="utf-8")
     saved = service.get_version("b", "3")["properties"]
     assert saved["image"] == "mcr.microsoft.com/azureml/base:2" and "3.11" in saved["condaFile"]
+
+
+def test_a_dockerfile_edited_right_after_its_version_was_copied_is_saved(service, mount, examples):
+    """For some seconds the copying program's own Dockerfile is taken and dropped: not what an editor renames onto it."""
+    subprocess.run(["cp", "-a", examples / "invoice-ocr/1", mount.local / "a/9"], check=True, timeout=60)
+    wait_until(lambda: "9" in versions(service), 30, "the publication")
+    subprocess.run(["sed", "-i", "$a# more", mount.local / "a/9/Dockerfile"], check=True, timeout=60)
+    assert "10" in versions(service)
+    assert (mount.local / "a/10/context/Dockerfile").read_text().endswith("# more\n")
