@@ -40,11 +40,18 @@
 struct buf;
 struct source;
 
-/* One file of a build context to be uploaded; the content is read from the open descriptor. */
+/*
+ * One file of a build context to be uploaded; the content is read from the open descriptor. from
+ * and from_file (both or neither) are a hint: a file of a published context of the same scope that
+ * has the same size and bytes. Where the service can copy it from there it is not sent again; where
+ * it can't, or says that the copy has not the bytes that fd has, fd is sent.
+ */
 struct upload_file {
 	const char *path; /* relative to the context, '/' between parts, no '.' or '..' */
 	int fd;
 	uint64_t size;
+	const struct context *from; /* borrowed, as from_file is, which lies in it */
+	const struct context_file *from_file;
 };
 
 /* One tag to be set or removed. */

@@ -102,7 +102,6 @@ int context_read_file(int fd, struct buf *out)
 static int add_file(struct walk *w, int fd, const struct stat *st)
 {
 	char *path = strdup(w->path);
-	struct upload_file *file;
 
 	if (w->n == ASSETDIR_FILES_MAX) {
 		close(fd);
@@ -124,10 +123,8 @@ static int add_file(struct walk *w, int fd, const struct stat *st)
 		free(path);
 		return err_set(w->e, -ENOMEM, "out of memory");
 	}
-	file = &w->files[w->n++];
-	file->path = path;
-	file->fd = fd;
-	file->size = (uint64_t)st->st_size;
+	w->files[w->n++] =
+		(struct upload_file){.path = path, .fd = fd, .size = (uint64_t)st->st_size};
 	return 0;
 }
 
