@@ -59,6 +59,21 @@ __attribute__((constructor)) static void attach(void)
 		munmap(at, KILLPOINT_SIZE);
 }
 
+/* Says what was about to be done, for the test's report. */
+static void describe(const char *call, const char *path, int fd)
+{
+	char link[64], target[WHAT_SIZE / 2] = "";
+	ssize_t n;
+
+	if (!path) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = '\0';
+		path = target;
+	}
+	snprintf(plan->what, sizeof(plan->what), "%s %s", call, path);
+}
+
 /* Counts a call; does not return when it is the one. */
 static void step(const char *call, const char *path, int fd)
 {
@@ -68,8 +83,7 @@ static void step(const char *call, const char *path, int fd)
 	if (!kill_at || plan->owner != getpid())
 		return;
 	if (__atomic_add_fetch(&plan->count, 1, __ATOMIC_SEQ_CST) == kill_at) {
-		snprintf(plan->what, sizeof(plan->what), "%s(%s), descriptor %d", call,
-			 path ? path : "", fd);
+		describe(call, path, fd);
 		kill(getpid(), SIGKILL);
 		for (;;)
 			pause();

@@ -1,14 +1,18 @@
 """Programs that end with SIGKILL right before a chosen call (tests/tools/killpoint.c)."""
+import ctypes
 import mmap
 import signal
 import struct
 import subprocess
+from pathlib import Path
 
 from lib.mount import Mount, MountError, force_unmount
 
 SIZE = 4096
 WHAT_OFFSET, WHAT_SIZE = 24, 512
-END_SECONDS = 30
+END_SECONDS = 10
+MNT_FORCE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class KillPoint:
@@ -56,25 +60,43 @@ class MortalMount(Mount):
         killpoint.free()
         super().__init__(binary, env={**killpoint.env, **how.pop("env", {})}, **how)
 
+    @property
+    def dead(self):
+        return self.process.poll() is not None
+
     def died(self):
-        """Waits for the end that the killpoint makes; fails when it was another one."""
+        """Waits for the end that the killpoint makes, and clears the mount point; fails when it was another end."""
         try:
             status = self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired as late:
-            raise MountError(f"killed before {self.killpoint.what}, it lives\n{self.log()}") from late
+        except subprocess.TimeoutExpired:
+            threads = self._threads()
+            self.abort()
+            self.process.wait(END_SECONDS)
+            self._clear()
+            raise MountError("killed, it did not end until its connection was aborted: "
+                             f"{threads}") from None
+        self._clear()
         if status != -signal.SIGKILL:
             raise MountError(f"it ended with status {status}, not by the kill\n{self.log()}")
-        self._unmount_dead()
+
+    def _threads(self):
+        """What each of its threads is and where in the kernel it waits, for what can't end."""
+        found = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                found.append((task / "wchan").read_text() or "-")
+            except OSError:
+                found.append("gone")
+        return found
+
+    def abort(self):
+        """Ends what waits for the daemon (root's way; nobody but the kernel's file for it has another)."""
+        _libc.umount2(str(self.path).encode(), MNT_FORCE)
 
     def end(self):
         """Ends it with SIGKILL from outside."""
         self.process.kill()
-        self.process.wait()
-        self._unmount_dead()
-
-    def _unmount_dead(self):
-        force_unmount(self.path)
-        self.killpoint.free()
+        self.died()
 
     def leave(self):
         """Unmounts as a user would, and keeps the state, for start()."""
@@ -84,3 +106,7 @@ class MortalMount(Mount):
         self.killpoint.free()
         if problems:
             raise MountError("\n".join(problems) + "\n" + self.log())
+
+    def _clear(self):
+        force_unmount(self.path)
+        self.killpoint.free()
