@@ -4,15 +4,14 @@ third, ... call that changes something or talks to somebody (tests/tools/killpoi
 After a restart every save that was reported done is a version exactly once, every other one is a draft or a
 .rejected, none is both, and nothing is published by itself, however often it is started again.
 """
-import errno
 import time
 
 import pytest
 
 from conftest import FLAVOUR
 from lib.killpoint import KillPoint, MortalMount
-from lib.mount import MountError, wait_until
-from lib.saves import KINDS, Save, look, verdict
+from lib.mount import MountError
+from lib.saves import KINDS, Judge, Save
 
 if FLAVOUR != "release":
     pytest.skip(f"NOT TESTED: a library preloaded before the {FLAVOUR} sanitizer's is not possible; the release build "
@@ -21,7 +20,6 @@ if FLAVOUR != "release":
 SETTLE = 0.2
 POINTS_MAX = 400
 UNHURT_IN_A_ROW = 2
-RECOVERY_SECONDS = 3
 OPTIONS = {"refresh": 3600}
 
 
@@ -32,16 +30,13 @@ def killpoint(binary, tmp_path):
     return KillPoint(library, tmp_path / "killpoint")
 
 
-class Loop:
+class Loop(Judge):
     """Saves of one kind, each hit at the next step."""
 
     def __init__(self, kind, service, mount):
-        self.kind, self.service, self.mount = kind, service, mount
-        self.saves, self.problems = [], []
+        super().__init__(service, mount)
+        self.kind = kind
         self.unhurt = 0
-
-    def problem(self, save, text):
-        self.problems.append(f"{save}: {text}")
 
     def all_points(self):
         """Until a save goes through unhurt, more than once: what the daemon does is not quite the same each time."""
@@ -56,18 +51,16 @@ class Loop:
         save = Save.new(self.kind, point)
         save.prepare(self.service)
         self.mount.start()
-        self.judge()
+        self.judge_last()
         save.warm(self.mount.local)
         self.mount.killpoint.arm(point)
         hung = save.run(self.mount.local, rescue=self.mount.abort,
-                        daemon_gone=lambda: bool(self.mount.killpoint.what))
+                        meanwhile=lambda: bool(self.mount.killpoint.what))
         self.await_kill(point)
         save.what = self.mount.killpoint.what and f"killed before call {point}, {self.mount.killpoint.what}"
         self.saves.append(save)
-        if save.what:
-            self.unhurt = 0
-        else:
-            self.unhurt += 1
+        self.unhurt = 0 if save.what else self.unhurt + 1
+        if not save.what:
             self.expect_unhurt(save)
             self.mount.killpoint.disarm()
             self.mount.process.kill()
@@ -87,58 +80,6 @@ class Loop:
             quiet = quiet + 1 if killpoint.count == before else 0
         assert killpoint.what or killpoint.count < point
 
-    def expect_unhurt(self, save):
-        if self.kind.gives == "nothing":
-            if save.error != errno.EBADMSG:
-                self.problem(save, "it was not refused")
-        elif not save.reported:
-            self.problem(save, "it failed though nothing was done to it")
-
-    def judge(self):
-        """What became of the last save, as soon as the daemon runs again."""
-        if not self.saves:
-            return
-        save = self.saves[-1]
-        save.state = self.settled(save)
-        text = verdict(save, save.state)
-        if text:
-            self.problem(save, f"{text} [{save.state}]")
-
-    def settled(self, save):
-        """The daemon may take a moment to ask the service what came of a publication."""
-        end = time.monotonic() + RECOVERY_SECONDS
-        while True:
-            state = look(self.service, self.mount.local, save)
-            if not verdict(save, state) or time.monotonic() > end:
-                return state
-            time.sleep(0.02)
-
-    def all_stay(self, when):
-        for save in self.saves:
-            state = look(self.service, self.mount.local, save)
-            if not state.same(save.state):
-                self.problem(save, f"{when}: was {save.state}, is {state}")
-
-    def save_again(self):
-        """What is still there can be saved, and is one version then."""
-        for save in self.saves:
-            if save.state.published or save.state.tagged or save.reported or not save.written:
-                continue
-            again = Save(save.kind, save.env, save.token)
-            again.run(self.mount.local, how=save.kind.again)
-            state = self.settled_version(again)
-            if again.error or len(state.published) + state.tagged != 1:
-                self.problem(again, f"saved again after ({save}): {state}")
-
-    def settled_version(self, save):
-        def seen():
-            state = look(self.service, self.mount.local, save)
-            return state if state.published or state.tagged or save.error else None
-        try:
-            return wait_until(seen, RECOVERY_SECONDS, "the version")
-        except MountError:
-            return look(self.service, self.mount.local, save)
-
 
 @pytest.mark.deadline(600)
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -148,16 +89,14 @@ def test_a_daemon_killed_at_any_step_loses_nothing_and_saves_once(binary, servic
         loop = Loop(kind, service, mount)
         loop.all_points()
         mount.start()
-        loop.judge()
+        loop.judge_last()
         time.sleep(2 * SETTLE)
         loop.all_stay("after a while")
         mount.leave()
         mount.start()
         loop.all_stay("after another restart")
         loop.save_again()
-        print(f"{kind}: {len(loop.saves)} points")
-        if loop.problems:
-            pytest.fail(f"{len(loop.problems)} problems with {len(loop.saves)} saves:\n" + "\n".join(loop.problems), pytrace=False)
+        loop.report(kind)
         mount.stop()
     finally:
         if mount.process:

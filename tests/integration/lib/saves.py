@@ -14,10 +14,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from lib.steps import upload_blobs
 
 CHILD_SECONDS = 30
 AFTER_SECONDS = 3
+POLL_SECONDS = 0.01
+RECOVERY_SECONDS = 3
 BASE_IMAGE = "registry.example/base:1"
 BASE_CONDA = "name: base\ndependencies:\n- python=3.10\n"
 DOCKERFILE = b"FROM registry.example/base:1\nCOPY data.txt /\n"
@@ -268,6 +272,7 @@ class Save:
     token: str
     told: list = field(default_factory=list)    # (step, errno) in order
     what: str = ""                              # what was done to it meanwhile
+    state: object = None                        # what became of it: a State
 
     @classmethod
     def new(cls, kind, number):
@@ -320,17 +325,18 @@ class Save:
         if self.kind.before:
             self.kind.before(workspace / self.env, self.files)
 
-    def run(self, workspace, how=None, rescue=lambda: None, daemon_gone=lambda: False):
+    def run(self, workspace, how=None, rescue=lambda: None, meanwhile=lambda: False):
         """
-        Saves, in a process of its own; gives whether that hung. Nothing may that waits for a daemon which
-        is gone, or for longer than any deadline; rescue() then has to let it go.
+        Saves, in a process of its own; gives whether that hung: it took longer than any deadline, or it did
+        not end soon after meanwhile(), which is called over and over, was true: the daemon is gone. rescue()
+        then has to let it go.
         """
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
             self._in_child(writing, how or self.kind.run, workspace)
         os.close(writing)
-        hung = not _await(reading, daemon_gone)
+        hung = not _await(reading, meanwhile)
         if hung:
             rescue()
             if not _readable(reading, AFTER_SECONDS):
@@ -351,11 +357,11 @@ class Save:
             os._exit(0)    # pylint: disable=protected-access
 
 
-def _await(pipe, daemon_gone):
+def _await(pipe, meanwhile):
     """Waits for the process at the other end of the pipe; gives whether it ended in time."""
     end = time.monotonic() + CHILD_SECONDS
-    while not _readable(pipe, 0.1):
-        if daemon_gone():
+    while not _readable(pipe, POLL_SECONDS):
+        if meanwhile():
             return _readable(pipe, AFTER_SECONDS)
         if time.monotonic() > end:
             return False
@@ -495,3 +501,75 @@ def _missing(save, kept):
         if not any(Path(path).name in places and found == data for path, found in kept.items()):
             lost.append(f"{name} was written and is neither published nor kept")
     return lost
+
+
+class Judge:
+    """Saves of one service and one mount, and what is wrong with them."""
+
+    def __init__(self, service, mount):
+        self.service, self.mount = service, mount
+        self.saves, self.problems = [], []
+
+    def problem(self, save, text):
+        self.problems.append(f"{save}: {text}")
+
+    def report(self, title):
+        print(f"{title}: {len(self.saves)} points")
+        if self.problems:
+            pytest.fail(f"{title}: {len(self.problems)} problems with {len(self.saves)} saves:\n" +
+                        "\n".join(self.problems), pytrace=False)
+
+    def look(self, save):
+        return look(self.service, self.mount.local, save)
+
+    def expect_unhurt(self, save):
+        if save.kind.gives == "nothing":
+            if save.error != errno.EBADMSG:
+                self.problem(save, "it was not refused")
+        elif not save.reported:
+            self.problem(save, "it failed though nothing was done to it")
+
+    def judge_last(self):
+        """What became of the last save, once the daemon or the service is there again."""
+        if self.saves:
+            self.judge(self.saves[-1])
+
+    def judge(self, save):
+        save.state = self.settled(save)
+        text = verdict(save, save.state)
+        if text:
+            self.problem(save, f"{text} [{save.state}]")
+
+    def settled(self, save):
+        """The daemon may take a moment to ask the service what came of a publication."""
+        end = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            state = self.look(save)
+            if not verdict(save, state) or time.monotonic() > end:
+                return state
+            time.sleep(0.02)
+
+    def all_stay(self, when):
+        for save in self.saves:
+            state = self.look(save)
+            if not state.same(save.state):
+                self.problem(save, f"{when}: was {save.state}, is {state}")
+
+    def save_again(self):
+        """What was not saved can be, and is one version then."""
+        for save in self.saves:
+            if save.state.published or save.state.tagged or save.reported or not save.written:
+                continue
+            again = Save(save.kind, save.env, save.token)
+            again.run(self.mount.local, how=save.kind.again)
+            state = self.published_now(again)
+            if again.error or len(state.published) + state.tagged != 1:
+                self.problem(again, f"saved again after ({save}): {state}")
+
+    def published_now(self, save):
+        end = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            state = self.look(save)
+            if state.published or state.tagged or save.error or time.monotonic() > end:
+                return state
+            time.sleep(0.02)
