@@ -9,8 +9,9 @@ import time
 import pytest
 
 from conftest import FLAVOUR
+from lib.embedded import Embedded
 from lib.killpoint import KillPoint, MortalMount
-from lib.mount import MountError
+from lib.mount import MountError, wait_until
 from lib.saves import KINDS, Judge, Save
 
 if FLAVOUR != "release":
@@ -20,6 +21,7 @@ if FLAVOUR != "release":
 SETTLE = 0.2
 POINTS_MAX = 400
 UNHURT_IN_A_ROW = 2
+EMBEDDED_KINDS = [kind for kind in KINDS if kind.name in ("mv of a draft", "spec.yml in place", "context file renamed over")]
 OPTIONS = {"refresh": 3600}
 
 
@@ -47,11 +49,18 @@ class Loop(Judge):
                 return
         pytest.fail(f"{POINTS_MAX} steps, and still no end of it; the last: {self.saves[-1]}")
 
+    def start(self):
+        self.mount.start()
+
+    def begin(self, save):
+        """A new start, and what it makes of the last save."""
+        save.prepare(self.service)
+        self.start()
+        self.judge_last()
+
     def one(self, point):
         save = Save.new(self.kind, point)
-        save.prepare(self.service)
-        self.mount.start()
-        self.judge_last()
+        self.begin(save)
         save.warm(self.mount.local)
         self.mount.killpoint.arm(point)
         hung = save.run(self.mount.local, rescue=self.mount.abort,
@@ -81,23 +90,51 @@ class Loop(Judge):
         assert killpoint.what or killpoint.count < point
 
 
-@pytest.mark.deadline(600)
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_daemon_killed_at_any_step_loses_nothing_and_saves_once(binary, service, killpoint, kind):
-    mount = MortalMount(binary, killpoint, service=service, options=OPTIONS)
+class EmbeddedLoop(Loop):
+    """The same where the service is in the daemon, and dies with it."""
+
+    def __init__(self, kind, mount):
+        super().__init__(kind, Embedded(mount), mount)
+
+    def start(self):
+        self.service.forget()
+        super().start()
+
+    def begin(self, save):
+        self.start()
+        self.judge_last()
+        save.prepare(self.service)
+        self.mount.refresh()
+        wait_until((self.mount.local / save.env / "1").is_dir, 10, "the new environment")
+
+
+def check(loop):
+    """All points of a loop, and what must still be true a while and a restart later."""
+    mount = loop.mount
     try:
-        loop = Loop(kind, service, mount)
         loop.all_points()
-        mount.start()
+        loop.start()
         loop.judge_last()
         time.sleep(2 * SETTLE)
         loop.all_stay("after a while")
         mount.leave()
-        mount.start()
+        loop.start()
         loop.all_stay("after another restart")
         loop.save_again()
-        loop.report(kind)
+        loop.report(loop.kind)
         mount.stop()
     finally:
         if mount.process:
             mount.kill()
+
+
+@pytest.mark.deadline(600)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_daemon_killed_at_any_step_loses_nothing_and_saves_once(binary, service, killpoint, kind):
+    check(Loop(kind, service, MortalMount(binary, killpoint, service=service, options=OPTIONS)))
+
+
+@pytest.mark.deadline(600)
+@pytest.mark.parametrize("kind", EMBEDDED_KINDS, ids=str)
+def test_the_embedded_service_may_die_with_the_daemon(binary, killpoint, kind):
+    check(EmbeddedLoop(kind, MortalMount(binary, killpoint, options=OPTIONS)))
