@@ -14,8 +14,6 @@
 #include "client/clock.h"
 #include "client/sharedkey.h"
 
-#define BLOB_API_VERSION "2021-12-02"
-
 enum { MD5_SIZE = 16, HTTP_DATE_SIZE = 32 };
 
 /* ---- places ---- */

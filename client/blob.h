@@ -17,6 +17,8 @@
 #include "client/http.h"
 #include "client/url.h"
 
+#define BLOB_API_VERSION "2021-12-02"
+
 enum {
 	BLOB_PAGES_MAX = 10000,
 	BLOB_LIST_MAX = 64 * 1024 * 1024, /* bytes of one page of a list */

@@ -201,8 +201,13 @@ int arm_upload_context(struct source *source, struct scope *scope, const char *e
 		       struct call *c, char **uri_steal, struct err *e)
 {
 	struct arm *a = arm_of(source);
-	struct blob_upload upload = {
-		.http = a->http, .files = files, .n = n, .env = env, .version = version, .call = c};
+	struct blob_upload upload = {.http = a->http,
+				     .endpoint = &a->origin,
+				     .files = files,
+				     .n = n,
+				     .env = env,
+				     .version = version,
+				     .call = c};
 	struct visit v = {.arm = a, .scope = scope, .call = c, .work = upload_work};
 	int rc;
 

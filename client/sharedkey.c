@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,6 +14,7 @@
 #include "client/base64.h"
 #include "client/buf.h"
 #include "client/cleanup.h"
+#include "client/url.h"
 
 enum {
 	KEY_MAX = 256,             /* bytes in an account key; Azure's have 64 */
@@ -198,6 +200,39 @@ int sharedkey_sas(const char *sp, const char *st, const char *se, const char *sp
 	(void)buf_addf(&text, "%s\n%s\n%s\n%s\n\n\n%s\n%s\n%s\n\n\n\n\n\n\n", sp, st, se, canonical,
 		       spr, sv, sr);
 	return sign_text(&text, key, out, e);
+}
+
+static void add_field(struct buf *out, const char *separator, const char *name, const char *value)
+{
+	if (!*value)
+		return;
+	(void)buf_addf(out, "%s%s=", separator, name);
+	(void)url_add_value(out, value, strlen(value));
+}
+
+int sharedkey_add_sas(struct buf *out, const struct sas *s, const char *key, struct err *e)
+{
+	char sig[SHAREDKEY_SIGNATURE_SIZE] = "";
+	int rc =
+		sharedkey_sas(s->sp, s->st, s->se, s->spr, s->sv, s->sr, s->canonical, key, sig, e);
+
+	if (rc)
+		return rc;
+	add_field(out, "", "sv", s->sv);
+	add_field(out, "&", "sr", s->sr);
+	add_field(out, "&", "st", s->st);
+	add_field(out, "&", "se", s->se);
+	add_field(out, "&", "sp", s->sp);
+	add_field(out, "&", "spr", s->spr);
+	add_field(out, "&", "sig", sig);
+	return buf_error(out) ? err_set(e, buf_error(out), "no room for the SAS") : 0;
+}
+
+void sharedkey_sas_time(int64_t ns, char out[CLOCK_ISO_SIZE])
+{
+	clock_format_iso(ns, out);
+	/* Whole seconds in UTC. */
+	snprintf(out + strlen("2022-09-14T20:33:51"), 2, "Z");
 }
 
 bool sharedkey_equal(const char *a, const char *b)

@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include "client/asset.h"
+#include "client/buf.h"
+#include "client/clock.h"
 #include "client/err.h"
 
 enum { SHAREDKEY_SIGNATURE_SIZE = 64 }; /* base64 of 32 bytes and NUL, with room */
@@ -33,6 +35,23 @@ int sharedkey_sign(const char *method, const char *path, const struct kv *header
 int sharedkey_sas(const char *sp, const char *st, const char *se, const char *spr, const char *sv,
 		  const char *sr, const char *canonical, const char *key,
 		  char out[SHAREDKEY_SIGNATURE_SIZE], struct err *e);
+
+/* What a service SAS says, all decoded; as for sharedkey_sas(). */
+struct sas {
+	const char *sv;
+	const char *sr;
+	const char *st;
+	const char *se;
+	const char *sp;
+	const char *spr;
+	const char *canonical;
+};
+
+/* Appends a signed SAS, as it goes into a query (no '?'). Errors of sharedkey_sign() and of out. */
+int sharedkey_add_sas(struct buf *out, const struct sas *s, const char *key, struct err *e);
+
+/* "2022-09-14T20:33:51Z", which is how a SAS writes a time (ns since the epoch). */
+void sharedkey_sas_time(int64_t ns, char out[CLOCK_ISO_SIZE]);
 
 /* True when both signatures are the same; takes as long whatever they hold. */
 bool sharedkey_equal(const char *a, const char *b);

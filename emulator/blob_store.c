@@ -54,6 +54,7 @@ const char blobs_schema[] = "CREATE TABLE IF NOT EXISTS blob_account ("
 			    " content INTEGER NOT NULL,"
 			    " PRIMARY KEY (blob, start)) WITHOUT ROWID;"
 			    "CREATE INDEX IF NOT EXISTS blob_part_block ON blob_part (blob, block);"
+			    "CREATE INDEX IF NOT EXISTS blob_part_content ON blob_part (content);"
 			    "CREATE TABLE IF NOT EXISTS blob_block ("
 			    " container INTEGER NOT NULL,"
 			    " name TEXT NOT NULL,"
@@ -302,14 +303,15 @@ static int replace_row(sqlite3 *conn, const struct blob_key *key, struct blob *b
 	return db_run(conn, e, "UPDATE blob_part SET blob = -blob WHERE blob = ?", "i", blob->id);
 }
 
-/* Drops the blob's old parts and its uncommitted blocks, but for contents it has now. */
+/* Drops the blob's old parts and its uncommitted blocks, and the contents that no blob has now. */
 static int sweep(sqlite3 *conn, const struct blob_key *key, int64_t blob, struct err *e)
 {
 	int rc = db_run(conn, e,
 			"DELETE FROM blob_chunk WHERE content IN"
 			" (SELECT content FROM blob_part WHERE blob = -?1 UNION"
 			"  SELECT content FROM blob_block WHERE container = ?2 AND name = ?3)"
-			" AND content NOT IN (SELECT content FROM blob_part WHERE blob = ?1)",
+			" AND NOT EXISTS (SELECT 1 FROM blob_part"
+			"  WHERE blob_part.content = blob_chunk.content AND blob <> -?1)",
 			"iit", blob, key->container, key->name, key->len);
 
 	if (rc == 0)
@@ -336,6 +338,22 @@ int blob_store_put(sqlite3 *conn, const struct blob_key *key, const void *data, 
 				    " VALUES (?, 0, ?, ?)",
 				    "iii", blob->id, (int64_t)len, content);
 	}
+	return rc ? rc : sweep(conn, key, blob->id, e);
+}
+
+int blob_store_copy(sqlite3 *conn, const struct blob_key *key, int64_t source, struct blob *blob,
+		    struct err *e)
+{
+	int rc = replace_row(conn, key, blob, e);
+
+	if (rc)
+		return rc;
+	if (source == blob->id)
+		source = -source; /* where its own parts are now */
+	rc = db_run(conn, e,
+		    "INSERT INTO blob_part (blob, start, size, block, content)"
+		    " SELECT ?, start, size, NULL, content FROM blob_part WHERE blob = ?",
+		    "ii", blob->id, source);
 	return rc ? rc : sweep(conn, key, blob->id, e);
 }
 

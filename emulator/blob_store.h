@@ -3,7 +3,8 @@
  *
  * The bytes of a blob are contents in a row ("parts"), one for Put Blob, one a block for Put Block
  * List; a content is stored in chunks of BLOB_CHUNK bytes, one a row, so that a ranged read takes
- * only the rows it needs and committing blocks copies nothing.
+ * only the rows it needs and committing blocks copies nothing. A copy of a blob has the same
+ * contents; they go with the last blob that has them.
  *
  * Every function works in the caller's transaction on the connection that it is given, returns 0
  * or a negative errno (-ENOENT: there is no such thing), and describes it in e.
@@ -76,6 +77,13 @@ int blob_store_read(sqlite3 *conn, int64_t blob, uint64_t offset, size_t len, st
  */
 int blob_store_put(sqlite3 *conn, const struct blob_key *key, const void *data, size_t len,
 		   struct blob *blob, struct err *e);
+
+/*
+ * Makes or replaces the blob, with the bytes of the blob source, which may be the same one. blob as
+ * for blob_store_put(), and its size.
+ */
+int blob_store_copy(sqlite3 *conn, const struct blob_key *key, int64_t source, struct blob *blob,
+		    struct err *e);
 
 int blob_store_set_metadata(sqlite3 *conn, const struct blob_key *key, const char *metadata,
 			    struct blob *out, struct err *e);

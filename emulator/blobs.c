@@ -16,7 +16,6 @@
 #include "emulator/reply.h"
 
 enum {
-	NAME_MAX_BYTES = 4096, /* 1024 characters of at most 4 bytes */
 	CONTAINER_MIN = 3,
 	CONTAINER_MAX = 63,
 	SAS_BACKDATE_S = 300, /* a SAS is valid from a little before now: clocks differ */
@@ -212,6 +211,24 @@ static bool not_met(const struct blob_request *req, const struct blob *blob, int
 	return false;
 }
 
+bool blobs_source_conditions(const struct blob_request *req, const struct blob *source)
+{
+	const char *match = emu_header(req->http, "x-ms-source-if-match");
+	const char *none_match = emu_header(req->http, "x-ms-source-if-none-match");
+	const char *since = emu_header(req->http, "x-ms-source-if-modified-since");
+	const char *unmodified = emu_header(req->http, "x-ms-source-if-unmodified-since");
+
+	if ((!match || etag_listed(match, source->etag)) &&
+	    (!none_match || !etag_listed(none_match, source->etag)) &&
+	    (!unmodified || match || !modified_since(unmodified, source, false)) &&
+	    (!since || none_match || modified_since(since, source, true)))
+		return true;
+	blobs_reply_error(req, 412, "SourceConditionNotMet",
+			  "The source condition specified using HTTP conditional header(s) is not "
+			  "met.");
+	return false;
+}
+
 bool blobs_conditions(const struct blob_request *req, const struct blob *blob, bool write)
 {
 	const char *match = emu_header(req->http, "If-Match");
@@ -371,8 +388,7 @@ static bool parse_container(struct blob_request *req, const char *text, size_t l
 	return true;
 }
 
-/* Splits the path into the container and the blob's name, which name then holds. */
-static bool parse_path(struct blob_request *req, struct buf *name)
+bool blobs_parse_path(struct blob_request *req, struct buf *name)
 {
 	static const char root[] = "/" EMU_ACCOUNT "/";
 	const char *path = req->http->path;
@@ -404,7 +420,7 @@ static bool parse_path(struct blob_request *req, struct buf *name)
 void blobs_handle(struct emu *emu, const struct emu_request *r, struct emu_reply *reply)
 {
 	struct blob_request req = {.emu = emu, .http = r, .reply = reply};
-	_cleanup_buf_ struct buf name = BUF_INIT(NAME_MAX_BYTES);
+	_cleanup_buf_ struct buf name = BUF_INIT(BLOB_NAME_MAX);
 	const char *restype = emu_param(r, "restype");
 	struct blob_denial why;
 
@@ -413,7 +429,7 @@ void blobs_handle(struct emu *emu, const struct emu_request *r, struct emu_reply
 	reply->n_headers = 0;
 	reply->content_type[0] = '\0';
 	reply_common(&req);
-	if (!parse_path(&req, &name))
+	if (!blobs_parse_path(&req, &name))
 		return;
 	if (blob_auth(emu, r, req.container, req.name, req.name_len, &req.rights, &why)) {
 		blobs_reply_error(&req, why.status, why.code, why.message);
@@ -474,50 +490,30 @@ int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e)
 	return rc == -ENOENT ? make_account_key(emu, out, size, e) : rc;
 }
 
-static void format_sas_time(int64_t ns, char out[CLOCK_ISO_SIZE])
-{
-	clock_format_iso(ns, out);
-	/* Whole seconds in UTC, which is how SAS tokens write a time. */
-	snprintf(out + strlen("2022-09-14T20:33:51"), 2, "Z");
-}
-
-/* In a query, '+', '/' and '=' of base64 and ':' of times are percent-encoded. */
-static void add_encoded(struct buf *b, const char *text)
-{
-	for (; *text; text++) {
-		if (strchr("+/=:", *text))
-			(void)buf_addf(b, "%%%02X", (unsigned int)(unsigned char)*text);
-		else
-			(void)buf_addch(b, *text);
-	}
-}
-
 int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
 		   char *out, size_t size, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(size - 1);
-	char key[BLOB_KEY_SIZE] = "", sig[SHAREDKEY_SIGNATURE_SIZE];
-	char st[CLOCK_ISO_SIZE], se[CLOCK_ISO_SIZE], canonical[128];
+	char key[BLOB_KEY_SIZE] = "", st[CLOCK_ISO_SIZE], se[CLOCK_ISO_SIZE], canonical[128];
+	const struct sas sas = {.sv = SERVICE_VERSION,
+				.sr = "c",
+				.st = st,
+				.se = se,
+				.sp = permissions,
+				.spr = "",
+				.canonical = canonical};
 	int64_t now = clock_wall();
 	int rc = blobs_account_key(emu, key, sizeof(key), e);
 
 	if (rc)
 		return rc;
-	format_sas_time(now - SAS_BACKDATE_S * NS_PER_S, st);
-	format_sas_time(now + seconds * NS_PER_S, se);
+	sharedkey_sas_time(now - SAS_BACKDATE_S * NS_PER_S, st);
+	sharedkey_sas_time(now + seconds * NS_PER_S, se);
 	snprintf(canonical, sizeof(canonical), "/blob/" EMU_ACCOUNT "/%s", container);
-	rc = sharedkey_sas(permissions, st, se, "", SERVICE_VERSION, "c", canonical, key, sig, e);
+	rc = sharedkey_add_sas(&text, &sas, key, e);
 	explicit_bzero(key, sizeof(key));
 	if (rc)
 		return rc;
-	(void)buf_addf(&text, "sv=" SERVICE_VERSION "&sr=c&st=");
-	add_encoded(&text, st);
-	(void)buf_addstr(&text, "&se=");
-	add_encoded(&text, se);
-	(void)buf_addf(&text, "&sp=%s&sig=", permissions);
-	add_encoded(&text, sig);
-	if (buf_error(&text))
-		return err_set(e, buf_error(&text), "no room for the SAS");
 	memcpy(out, buf_str(&text), text.len + 1);
 	return 0;
 }

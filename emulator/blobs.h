@@ -1,8 +1,9 @@
 /*
  * blobs - what the files of the Blob Storage side share: one request, and answers to it.
  *
- * blobs.c parses and routes, blobs_read.c and blobs_write.c are the calls on blobs, blobs_list.c
- * the list of a container; blob_auth.c says what a request may do, blob_store.c holds the SQL.
+ * blobs.c parses and routes, blobs_read.c, blobs_write.c and blobs_copy.c are the calls on blobs,
+ * blobs_list.c the list of a container; blob_auth.c says what a request may do, blob_store.c holds
+ * the SQL.
  */
 #ifndef MLENVFS_EMULATOR_BLOBS_H
 #define MLENVFS_EMULATOR_BLOBS_H
@@ -12,6 +13,8 @@
 
 #include "emulator/blob_store.h"
 #include "emulator/emu_int.h"
+
+enum { BLOB_NAME_MAX = 4096 }; /* 1024 characters of at most 4 bytes */
 
 struct blob_request {
 	struct emu *emu;
@@ -62,10 +65,52 @@ void blobs_read_end(const struct blob_request *req, sqlite3 *conn);
  */
 bool blobs_conditions(const struct blob_request *req, const struct blob *blob, bool write);
 
+/* The same for the source of a copy (x-ms-source-if-...): false is 412. */
+bool blobs_source_conditions(const struct blob_request *req, const struct blob *source);
+
+/*
+ * Splits the request's path into container and blob, whose name goes into name (of at most
+ * BLOB_NAME_MAX bytes) and is borrowed from it. False, with the error in the reply.
+ */
+bool blobs_parse_path(struct blob_request *req, struct buf *name);
+
+/* ---- blobs_write.c: what all writes have in common ---- */
+
+/* One write: the transaction, and what it finds. */
+struct blob_write {
+	sqlite3 *conn;
+	struct blob_key key;
+	struct blob old;
+	bool exists;
+};
+
+/* False, with the error in the reply and no transaction left, when the write can't begin. */
+bool blobs_write_begin(const struct blob_request *req, struct blob_write *w);
+
+/* May the blob be written, given what is there? Ends the transaction when not. */
+bool blobs_write_allowed(const struct blob_request *req, const struct blob_write *w);
+
+/* Ends the transaction; true when it is stored, else the reply is an error. */
+bool blobs_write_end(const struct blob_request *req, int rc, struct err *e);
+
+void blobs_reply_written(const struct blob_request *req, int status, const struct blob *blob);
+
+/*
+ * The properties and metadata that a Put sets. base: a blob that has those which the request does
+ * not name, NULL: none has. with_plain: plain headers count too, as for Put Blob. False, with the
+ * error in the reply.
+ */
+bool blobs_read_properties(const struct blob_request *req, const struct blob *base, bool with_plain,
+			   struct blob *out);
+
+/* Compares a checksum that was sent (base64; NULL: none) with the 16 bytes at md5. */
+bool blobs_md5_matches(const struct blob_request *req, const char *sent, const unsigned char *md5);
+
 /* The calls. Each fills the reply completely. */
 void blobs_get(const struct blob_request *req); /* HEAD too */
 void blobs_list(const struct blob_request *req);
 void blobs_put(const struct blob_request *req);
+void blobs_put_from_url(const struct blob_request *req);
 void blobs_put_block(const struct blob_request *req);
 void blobs_put_block_list(const struct blob_request *req);
 void blobs_set_metadata(const struct blob_request *req);

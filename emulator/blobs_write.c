@@ -24,21 +24,12 @@ enum {
 
 #define META_PREFIX "x-ms-meta-"
 
-/* One write: the transaction, and what it finds. */
-struct write {
-	sqlite3 *conn;
-	struct blob_key key;
-	struct blob old;
-	bool exists;
-};
-
 static void bad_request(const struct blob_request *req, const char *code, const char *message)
 {
 	blobs_reply_error(req, 400, code, message);
 }
 
-/* False, with the error in the reply and no transaction left, when the write can't begin. */
-static bool write_begin(const struct blob_request *req, struct write *w)
+bool blobs_write_begin(const struct blob_request *req, struct blob_write *w)
 {
 	struct err e = ERR_INIT;
 	struct container container;
@@ -70,8 +61,7 @@ fail:
 	return false;
 }
 
-/* Ends the transaction; true when it is stored, else the reply is an error. */
-static bool write_end(const struct blob_request *req, int rc, struct err *e)
+bool blobs_write_end(const struct blob_request *req, int rc, struct err *e)
 {
 	if (rc == 0)
 		rc = db_commit(req->emu->db, e);
@@ -82,8 +72,7 @@ static bool write_end(const struct blob_request *req, int rc, struct err *e)
 	return rc == 0;
 }
 
-/* May the blob be written, given what is there? Ends the transaction when not. */
-static bool write_allowed(const struct blob_request *req, const struct write *w)
+bool blobs_write_allowed(const struct blob_request *req, const struct blob_write *w)
 {
 	/* The right to create is not one to replace. */
 	unsigned int right = w->exists ? BLOB_WRITE : BLOB_WRITE | BLOB_CREATE;
@@ -94,7 +83,7 @@ static bool write_allowed(const struct blob_request *req, const struct write *w)
 	return false;
 }
 
-static void reply_written(const struct blob_request *req, int status, const struct blob *blob)
+void blobs_reply_written(const struct blob_request *req, int status, const struct blob *blob)
 {
 	req->reply->status = status;
 	blobs_reply_stamp(req->reply, blob->etag, blob->modified);
@@ -124,6 +113,7 @@ static bool is_meta_name(const char *name)
 	return true;
 }
 
+/* Leaves out as it is when the request has no metadata. */
 static bool read_metadata(const struct blob_request *req, char out[BLOB_META_MAX])
 {
 	const struct emu_request *r = req->http;
@@ -152,7 +142,8 @@ static bool read_metadata(const struct blob_request *req, char out[BLOB_META_MAX
 			    "The size of the specified metadata exceeds the limits.");
 		return false;
 	}
-	memcpy(out, buf_str(&text), text.len + 1);
+	if (count)
+		memcpy(out, buf_str(&text), text.len + 1);
 	return true;
 }
 
@@ -172,13 +163,13 @@ static bool read_property(const struct emu_request *r, const char *ms_name, cons
 	return true;
 }
 
-/* The properties that a Put sets. with_plain: plain headers count too, as for Put Blob. */
-static bool read_properties(const struct blob_request *req, bool with_plain, struct blob *out)
+bool blobs_read_properties(const struct blob_request *req, const struct blob *base, bool with_plain,
+			   struct blob *out)
 {
 	const struct emu_request *r = req->http;
 	bool ok = true;
 
-	memset(out, 0, sizeof(*out));
+	*out = base ? *base : (struct blob){0};
 	ok &= read_property(r, "x-ms-blob-content-type", with_plain ? "Content-Type" : NULL,
 			    out->content_type, sizeof(out->content_type));
 	ok &= read_property(r, "x-ms-blob-content-encoding", with_plain ? "Content-Encoding" : NULL,
@@ -199,8 +190,7 @@ static bool read_properties(const struct blob_request *req, bool with_plain, str
 	return read_metadata(req, out->metadata);
 }
 
-/* Compares a checksum that was sent (NULL: none) with the body's. */
-static bool md5_matches(const struct blob_request *req, const char *sent, const unsigned char *md5)
+bool blobs_md5_matches(const struct blob_request *req, const char *sent, const unsigned char *md5)
 {
 	unsigned char raw[MD5_BYTES];
 
@@ -230,7 +220,7 @@ static bool body_md5(const struct blob_request *req, char out[BLOB_MD5_SIZE])
 		return false;
 	}
 	base64_encode(md5, MD5_BYTES, out);
-	return md5_matches(req, emu_header(req->http, "Content-MD5"), md5);
+	return blobs_md5_matches(req, emu_header(req->http, "Content-MD5"), md5);
 }
 
 /* Put Blob may name the blob's MD5 a second time, as a property. */
@@ -240,19 +230,20 @@ static bool given_md5_matches(const struct blob_request *req, const char *md5)
 	unsigned char raw[MD5_BYTES];
 
 	(void)base64_decode(md5, strlen(md5), raw, sizeof(raw));
-	return md5_matches(req, sent, raw);
+	return blobs_md5_matches(req, sent, raw);
 }
 
 void blobs_put(const struct blob_request *req)
 {
 	const char *type = emu_header(req->http, "x-ms-blob-type");
 	struct err e = ERR_INIT;
-	struct write w;
+	struct blob_write w;
 	struct blob blob;
 	int rc;
 
-	if (emu_header(req->http, "x-ms-copy-source")) {
-		bad_request(req, "UnsupportedHeader", "Blobs can't be copied by this service.");
+	if (!type && emu_header(req->http, "x-ms-copy-source")) {
+		bad_request(req, "UnsupportedHeader",
+			    "Blobs are copied with Put Blob From URL only, not with Copy Blob.");
 		return;
 	}
 	if (!type) {
@@ -264,13 +255,18 @@ void blobs_put(const struct blob_request *req)
 		bad_request(req, "InvalidHeaderValue", "Only block blobs are supported.");
 		return;
 	}
-	if (!read_properties(req, true, &blob) || !body_md5(req, blob.md5) ||
-	    !given_md5_matches(req, blob.md5) || !write_begin(req, &w) || !write_allowed(req, &w))
+	if (emu_header(req->http, "x-ms-copy-source")) {
+		blobs_put_from_url(req);
+		return;
+	}
+	if (!blobs_read_properties(req, NULL, true, &blob) || !body_md5(req, blob.md5) ||
+	    !given_md5_matches(req, blob.md5) || !blobs_write_begin(req, &w) ||
+	    !blobs_write_allowed(req, &w))
 		return;
 	rc = blob_store_put(w.conn, &w.key, req->http->body, req->http->body_len, &blob, &e);
-	if (!write_end(req, rc, &e))
+	if (!blobs_write_end(req, rc, &e))
 		return;
-	reply_written(req, 201, &blob);
+	blobs_reply_written(req, 201, &blob);
 	emu_reply_header(req->reply, "Content-MD5", "%s", blob.md5);
 }
 
@@ -301,7 +297,7 @@ void blobs_put_block(const struct blob_request *req)
 {
 	char id[BLOCK_ID_SIZE], md5[BLOB_MD5_SIZE];
 	struct err e = ERR_INIT;
-	struct write w;
+	struct blob_write w;
 	int rc;
 
 	if (!blobs_allowed(req, BLOB_WRITE | BLOB_CREATE) || !read_block_id(req, id))
@@ -310,7 +306,7 @@ void blobs_put_block(const struct blob_request *req)
 		bad_request(req, "InvalidHeaderValue", "A block must not be empty.");
 		return;
 	}
-	if (!body_md5(req, md5) || !write_begin(req, &w))
+	if (!body_md5(req, md5) || !blobs_write_begin(req, &w))
 		return;
 	rc = blob_store_put_block(w.conn, &w.key, id, req->http->body, req->http->body_len, &e);
 	if (rc == -EINVAL || rc == -E2BIG) {
@@ -325,7 +321,7 @@ void blobs_put_block(const struct blob_request *req)
 				"The uncommitted block count cannot exceed 100,000 blocks.");
 		return;
 	}
-	if (!write_end(req, rc, &e))
+	if (!blobs_write_end(req, rc, &e))
 		return;
 	req->reply->status = 201;
 	emu_reply_header(req->reply, "Content-MD5", "%s", md5);
@@ -356,7 +352,7 @@ static bool read_given_md5(const struct blob_request *req, char out[BLOB_MD5_SIZ
 	if (!sent)
 		return true;
 	if (base64_decode(sent, strlen(sent), raw, sizeof(raw)) != MD5_BYTES)
-		return md5_matches(req, sent, raw);
+		return blobs_md5_matches(req, sent, raw);
 	base64_encode(raw, MD5_BYTES, out);
 	return true;
 }
@@ -366,14 +362,15 @@ void blobs_put_block_list(const struct blob_request *req)
 	_cleanup_free_ struct block_ref *refs = NULL;
 	char md5[BLOB_MD5_SIZE];
 	struct err e = ERR_INIT;
-	struct write w;
+	struct blob_write w;
 	struct blob blob;
 	size_t n;
 	int rc;
 
-	if (!blobs_allowed(req, BLOB_WRITE | BLOB_CREATE) || !read_properties(req, false, &blob) ||
-	    !read_given_md5(req, blob.md5) || !body_md5(req, md5) ||
-	    !read_block_list(req, &refs, &n) || !write_begin(req, &w) || !write_allowed(req, &w))
+	if (!blobs_allowed(req, BLOB_WRITE | BLOB_CREATE) ||
+	    !blobs_read_properties(req, NULL, false, &blob) || !read_given_md5(req, blob.md5) ||
+	    !body_md5(req, md5) || !read_block_list(req, &refs, &n) ||
+	    !blobs_write_begin(req, &w) || !blobs_write_allowed(req, &w))
 		return;
 	rc = blob_store_commit(w.conn, &w.key, refs, n, &blob, &e);
 	if (rc == -EINVAL) {
@@ -381,9 +378,9 @@ void blobs_put_block_list(const struct blob_request *req)
 		bad_request(req, "InvalidBlockList", "The specified block list is invalid.");
 		return;
 	}
-	if (!write_end(req, rc, &e))
+	if (!blobs_write_end(req, rc, &e))
 		return;
-	reply_written(req, 201, &blob);
+	blobs_reply_written(req, 201, &blob);
 	emu_reply_header(req->reply, "Content-MD5", "%s", md5);
 }
 
@@ -395,33 +392,33 @@ static void blob_missing(const struct blob_request *req)
 
 void blobs_set_metadata(const struct blob_request *req)
 {
-	char metadata[BLOB_META_MAX];
+	char metadata[BLOB_META_MAX] = "";
 	struct err e = ERR_INIT;
-	struct write w;
+	struct blob_write w;
 	struct blob blob;
 	int rc;
 
 	if (!blobs_allowed(req, BLOB_WRITE) || !read_metadata(req, metadata) ||
-	    !write_begin(req, &w))
+	    !blobs_write_begin(req, &w))
 		return;
 	if (!w.exists) {
 		blob_missing(req);
 		return;
 	}
-	if (!write_allowed(req, &w))
+	if (!blobs_write_allowed(req, &w))
 		return;
 	rc = blob_store_set_metadata(w.conn, &w.key, metadata, &blob, &e);
-	if (write_end(req, rc, &e))
-		reply_written(req, 200, &blob);
+	if (blobs_write_end(req, rc, &e))
+		blobs_reply_written(req, 200, &blob);
 }
 
 void blobs_delete(const struct blob_request *req)
 {
 	struct err e = ERR_INIT;
-	struct write w;
+	struct blob_write w;
 	int rc;
 
-	if (!blobs_allowed(req, BLOB_DELETE) || !write_begin(req, &w))
+	if (!blobs_allowed(req, BLOB_DELETE) || !blobs_write_begin(req, &w))
 		return;
 	if (!w.exists) {
 		blob_missing(req);
@@ -432,7 +429,7 @@ void blobs_delete(const struct blob_request *req)
 		return;
 	}
 	rc = blob_store_delete(w.conn, &w.key, &e);
-	if (!write_end(req, rc, &e))
+	if (!blobs_write_end(req, rc, &e))
 		return;
 	req->reply->status = 202;
 	emu_reply_header(req->reply, "x-ms-delete-type-permanent", "true");

@@ -27,6 +27,8 @@ struct counters {
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	uint64_t connections;
+	uint64_t answering;
+	uint64_t at_once; /* the highest that answering was */
 };
 
 struct counters *counters_new(void)
@@ -86,6 +88,21 @@ void counters_add(struct counters *c, const char *route, uint64_t bytes_in, uint
 	pthread_mutex_unlock(&c->lock);
 }
 
+void counters_begin(struct counters *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if (++c->answering > c->at_once)
+		c->at_once = c->answering;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void counters_end(struct counters *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->answering--;
+	pthread_mutex_unlock(&c->lock);
+}
+
 void counters_connection(struct counters *c)
 {
 	pthread_mutex_lock(&c->lock);
@@ -102,6 +119,7 @@ void counters_reset(struct counters *c)
 	c->bytes_in = 0;
 	c->bytes_out = 0;
 	c->connections = 0;
+	c->at_once = c->answering;
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -120,9 +138,11 @@ int counters_json(struct counters *c, struct buf *out)
 		add_route(out, c->routes[i].name, c->routes[i].count, i == 0);
 	if (c->other)
 		add_route(out, "other", c->other, c->n == 0);
-	(void)buf_addf(out, "}, \"bytes_in\": %llu, \"bytes_out\": %llu, \"connections\": %llu}",
+	(void)buf_addf(out,
+		       "}, \"bytes_in\": %llu, \"bytes_out\": %llu, \"connections\": %llu,"
+		       " \"at_once\": %llu}",
 		       (unsigned long long)c->bytes_in, (unsigned long long)c->bytes_out,
-		       (unsigned long long)c->connections);
+		       (unsigned long long)c->connections, (unsigned long long)c->at_once);
 	pthread_mutex_unlock(&c->lock);
 	return buf_error(out);
 }

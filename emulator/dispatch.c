@@ -300,6 +300,8 @@ static const char *blob_name(const struct emu_request *req)
 	if (comp)
 		return strcmp(comp, "list") == 0 && strcmp(req->method, "GET") == 0 ? "GET blobs"
 										    : "other";
+	if (strcmp(req->method, "PUT") == 0 && emu_header(req, "x-ms-copy-source"))
+		return "PUT blob copy";
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strncmp(names[i], req->method, strlen(req->method)) == 0 &&
 		    names[i][strlen(req->method)] == ' ')

@@ -377,6 +377,16 @@ static enum MHD_Result answer(struct complete *c)
 	return finish(c);
 }
 
+static enum MHD_Result answer_counted(struct complete *c)
+{
+	enum MHD_Result ret;
+
+	counters_begin(c->server->emu->counters);
+	ret = answer(c);
+	counters_end(c->server->emu->counters);
+	return ret;
+}
+
 /* The whole request is here. MHD_NO closes the connection. */
 static enum MHD_Result serve(struct arrival *a, struct MHD_Connection *conn, const char *method)
 {
@@ -386,7 +396,7 @@ static enum MHD_Result serve(struct arrival *a, struct MHD_Connection *conn, con
 	if (!c)
 		return MHD_NO;
 	complete_fill(c, a, conn, method);
-	ret = answer(c);
+	ret = dispatch_is_control(c->req.path) ? answer(c) : answer_counted(c);
 	complete_free(c);
 	return ret;
 }

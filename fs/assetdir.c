@@ -195,7 +195,7 @@ static int check_dockerfile(struct reader *r)
 	return err_set(
 		r->e, -EBADMSG,
 		"%s: line %d, column %d: the build context has no file %s (or an ignore file "
-		"leaves it out)",
+		"or its temporary name leaves it out)",
 		r->spec_name, at.line, at.column, path);
 }
 
@@ -216,8 +216,9 @@ static int read_context(struct reader *r)
 
 /* ---- the whole ---- */
 
-int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_env,
-		  const char *path_version, struct assetdir **out, struct err *e)
+int assetdir_read_with(int dirfd, const char *spec_name, int root, unsigned int flags,
+		       const char *path_env, const char *path_version, struct assetdir **out,
+		       struct err *e)
 {
 	struct reader r = {.dir = dirfd, .root = root, .spec_name = spec_name, .e = e};
 	int rc;
@@ -231,7 +232,7 @@ int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_e
 		rc = settle_names(&r, path_env, path_version);
 	if (!rc)
 		rc = read_conda(&r);
-	if (!rc)
+	if (!rc && !(flags & ASSETDIR_NO_CONTEXT))
 		rc = read_context(&r);
 	if (rc) {
 		assetdir_free(r.d);
@@ -239,6 +240,12 @@ int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_e
 	}
 	*out = r.d;
 	return 0;
+}
+
+int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_env,
+		  const char *path_version, struct assetdir **out, struct err *e)
+{
+	return assetdir_read_with(dirfd, spec_name, root, 0, path_env, path_version, out, e);
 }
 
 void assetdir_free(struct assetdir *d)

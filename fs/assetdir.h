@@ -4,7 +4,8 @@
  *
  * Nothing outside the directory is read, but for a conda_file with "../" that stays below `root`.
  * Symbolic links in a context are followed when they stay inside it, and refused otherwise; cycles
- * end. .amlignore (else .gitignore) at the top of the context excludes files, as the CLI does.
+ * end. .amlignore (else .gitignore) at the top of the context excludes files, as the CLI does, and
+ * temporary names (fs/tempname.h) are left out everywhere in it.
  */
 #ifndef MLENVFS_FS_ASSETDIR_H
 #define MLENVFS_FS_ASSETDIR_H
@@ -40,6 +41,12 @@ struct assetdir {
  */
 int assetdir_read(int dirfd, const char *spec_name, int root, const char *path_env,
 		  const char *path_version, struct assetdir **out, struct err *e);
+
+/* The same with flags. */
+enum { ASSETDIR_NO_CONTEXT = 1 /* the build context is not looked at: it is known to be right */ };
+int assetdir_read_with(int dirfd, const char *spec_name, int root, unsigned int flags,
+		       const char *path_env, const char *path_version, struct assetdir **out,
+		       struct err *e);
 void assetdir_free(struct assetdir *d);
 
 #endif

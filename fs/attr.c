@@ -6,11 +6,13 @@
 #include "cache/catalog.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/log.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/name.h"
 #include "fs/notify.h"
 #include "fs/render.h"
+#include "fs/shown.h"
 #include "fs/tree.h"
 
 enum { BLOCK = 512, PREFERRED_IO = 128 * 1024 };
@@ -126,6 +128,8 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		rc = render_size(fs->nodes, n->parent, v, n->kind, &size);
 		set_size(st, size);
 	}
+	if (!rc)
+		rc = shown_stat(fs, n, v, st);
 	if (n->kind == NODE_SPEC)
 		*timeout = list_timeout(fs, n);
 	if (n->kind == NODE_BUILD_LOG)
@@ -151,6 +155,8 @@ static void fill_context(struct fsys *fs, struct node *n, struct stat *st)
 		}
 	}
 	set_times(st, when, when);
+	if (shown_stat(fs, n, v, st))
+		log_debug("op=getattr: no memory for what was set here");
 	version_unref(v);
 }
 
@@ -185,6 +191,8 @@ static void fill_version(struct fsys *fs, struct node *n, struct stat *st)
 
 	st->st_mode = dir_mode(n);
 	set_version_times(fs, st, n, v);
+	if (shown_stat(fs, n, v, st))
+		log_debug("op=getattr: no memory for what was set here");
 	version_unref(v);
 }
 
@@ -216,10 +224,10 @@ static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
 {
 	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
 	char number[LOCAL_NUMBER_SIZE];
-	int rc = path ? local_stat(fs->local, path, st) : -ENOMEM;
+	int rc = path ? local_identify(fs->local, path, st, number) : -ENOMEM;
 
 	/* Another file may have its name by now. */
-	if (!rc && strcmp(local_number(st, number), n->name) != 0)
+	if (!rc && !node_is_file(fs->nodes, n, number))
 		rc = -ENOENT;
 	if (rc == -ENOENT)
 		rc = handles_stat(fs->handles, n->ino, st);
@@ -239,10 +247,13 @@ int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 		.st_blksize = PREFERRED_IO,
 	};
 	*timeout = FSYS_FOREVER_S;
-	switch (n->kind) {
-	case NODE_LOCAL:
+	if (node_is_local(fs->nodes, n)) {
 		*timeout = 0;
 		return fill_local(fs, n, st);
+	}
+	switch (n->kind) {
+	case NODE_LOCAL:
+		return -ESTALE;
 	case NODE_CONTEXT:
 		fill_context(fs, n, st);
 		return 0;
@@ -260,6 +271,8 @@ int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 
 double attr_entry_timeout(struct fsys *fs, struct node *n)
 {
+	if (node_is_local(fs->nodes, n))
+		return 0;
 	switch (n->kind) {
 	case NODE_SPEC:
 	case NODE_CONDA:

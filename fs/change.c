@@ -27,9 +27,9 @@ int change_allowed(const struct node *n, struct err *e)
 }
 
 /* Reads, changes and sends back a version, with all other mounts of this user kept out. */
-static int update_version(struct fsys *fs, struct scope *s, const char *env, const char *version,
-			  const struct version_change *change, struct call *c, struct version **out,
-			  struct err *e)
+int change_version_named(struct fsys *fs, struct scope *s, const char *env, const char *version,
+			 const struct version_change *change, struct call *c, struct version **out,
+			 struct err *e)
 {
 	_cleanup_buf_ struct buf name = BUF_INIT(LOCK_NAME_MAX);
 	char key[SCOPE_KEY_SIZE];
@@ -50,7 +50,7 @@ static int set_archived(struct fsys *fs, struct scope *s, const char *env, const
 {
 	struct version_change change = {.archived = archived};
 	struct version *v = NULL;
-	int rc = update_version(fs, s, env, version, &change, c, &v, e);
+	int rc = change_version_named(fs, s, env, version, &change, c, &v, e);
 
 	version_unref(v);
 	return rc;
@@ -200,7 +200,7 @@ int change_version(struct fsys *fs, struct node *n, const struct version_change 
 		   struct call *c, struct err *e)
 {
 	struct version *v = NULL;
-	int rc = update_version(fs, n->scope, n->parent->name, n->name, change, c, &v, e);
+	int rc = change_version_named(fs, n->scope, n->parent->name, n->name, change, c, &v, e);
 
 	if (!rc)
 		node_set_version(fs->nodes, n, v);

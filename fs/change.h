@@ -45,4 +45,9 @@ int change_move_env(struct fsys *fs, struct node *to, const char *name, bool arc
 int change_version(struct fsys *fs, struct node *n, const struct version_change *change,
 		   struct call *c, struct err *e);
 
+/* The same by name, where no node is at hand; *out is the record then, a reference. */
+int change_version_named(struct fsys *fs, struct scope *s, const char *env, const char *version,
+			 const struct version_change *change, struct call *c, struct version **out,
+			 struct err *e);
+
 #endif

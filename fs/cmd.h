@@ -18,6 +18,7 @@ int cmd_umount(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_import(int argc, char **argv);
+int cmd_discard(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 
 /* Each command's help text, ending in a line end. */
@@ -26,6 +27,7 @@ extern const char cmd_umount_help[];
 extern const char cmd_status_help[];
 extern const char cmd_info_help[];
 extern const char cmd_import_help[];
+extern const char cmd_discard_help[];
 extern const char cmd_serve_help[];
 
 /* Prints "mlenvfs: ..." to stderr. */

@@ -13,7 +13,8 @@
 const char cmd_status_help[] =
 	"usage: mlenvfs status [--json] [MOUNTPOINT...]\n"
 	"\n"
-	"Shows each mount: where it comes from, how old its lists are, what went wrong last.\n"
+	"Shows each mount: where it comes from, how old its lists are, what went wrong last;\n"
+	"and what was written and is not published: drafts, refused saves, unsaved edits.\n"
 	"Without MOUNTPOINT, all mounts of this machine.\n"
 	"\n"
 	"      --json               for programs: one JSON object a line\n";
@@ -52,6 +53,32 @@ static void print_text(const char *path, const cJSON *s)
 		       text_of(c, "last_error"));
 }
 
+static void print_list(const char *path, const cJSON *s, const char *what)
+{
+	const cJSON *item;
+	const char *head = what;
+
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(s, what)) {
+		const cJSON *reason = cJSON_GetObjectItemCaseSensitive(item, "reason");
+
+		printf("  %-11s %s%s%s%s%s\n", head, strcmp(what, "publishing") == 0 ? "" : path,
+		       strcmp(what, "publishing") == 0 ? "" : "/", text_of(item, "path"),
+		       reason ? ": " : "", reason ? text_of(item, "reason") : "");
+		head = "";
+	}
+}
+
+/* What was written and is not published. */
+static void print_pending(const char *path, const cJSON *s)
+{
+	static const char *const lists[] = {"publishing", "unsaved", "drafts", "rejected"};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		print_list(path, s, lists[i]);
+	if (number_of(s, "more") > 0)
+		printf("              and %.0f more\n", number_of(s, "more"));
+}
+
 static int show(const char *given, bool json)
 {
 	struct err e = ERR_INIT;
@@ -77,6 +104,7 @@ static int show(const char *given, bool json)
 		cJSON_free(line);
 	} else {
 		print_text(path, status);
+		print_pending(path, status);
 	}
 	cJSON_Delete(status);
 	return CMD_OK;

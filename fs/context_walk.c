@@ -16,6 +16,7 @@
 #include "fs/assetdir.h"
 #include "fs/beneath.h"
 #include "fs/ignore.h"
+#include "fs/tempname.h"
 
 enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY };
 
@@ -238,7 +239,8 @@ static int walk_dir(struct walk *w, int fd, size_t len)
 		entry = readdir(dir);
 		if (!entry)
 			return errno ? open_failed(w, -errno) : 0;
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    tempname_is(entry->d_name))
 			continue;
 		n = append_name(w, len, entry->d_name);
 		rc = n < 0 ? (int)n : walk_entry(w, dirfd(dir), entry->d_name, (size_t)n);

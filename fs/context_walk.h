@@ -8,8 +8,9 @@
 #include "client/source.h"
 
 /*
- * Opens every file below the directory dirfd that .amlignore (else .gitignore) at its top does not
- * leave out, sorted by path (strcmp). Errors as assetdir_read(). Free with context_walk_free().
+ * Opens every file below the directory dirfd, sorted by path (strcmp), without those that
+ * .amlignore (else .gitignore) at its top leaves out, and whatever has a temporary name
+ * (fs/tempname.h). Errors as assetdir_read(). Free with context_walk_free().
  */
 int context_walk(int dirfd, struct upload_file **files, size_t *n, struct err *e);
 

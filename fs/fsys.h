@@ -4,12 +4,20 @@
 #ifndef MLENVFS_FS_FSYS_H
 #define MLENVFS_FS_FSYS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct catalog;
+struct edits;
+struct journal;
+struct kept;
 struct local;
+struct seen;
+struct settle;
+struct turns;
+struct upper_run;
 struct source;
 struct handles;
 struct node_table;
@@ -22,7 +30,16 @@ struct whiteouts;
 struct fsys {
 	struct catalog *catalog;
 	struct source *source; /* for what goes past the catalog: uploads */
-	struct local *local;   /* the drafts; NULL: there are none (read-only mount) */
+	/* what is written; all NULL for a read-only mount */
+	struct local *local;               /* the state directory */
+	struct upper_run *run;             /* this mount's own part of it */
+	struct edits *edits;               /* published files that are edited */
+	struct kept *kept;                 /* what is kept of saved files */
+	_Atomic uint64_t shown_generation; /* moves on with every change of what is kept */
+	struct journal *journal;           /* publications in flight */
+	struct seen *seen;                 /* what programs saw of the records that they may save */
+	struct turns *saving;              /* one save of an environment at a time */
+	struct settle *settle;             /* drafts that are published when they are quiet */
 	struct node_table *nodes;
 	struct handles *handles;
 	struct notify *notify;
@@ -35,6 +52,7 @@ struct fsys {
 	bool anonymous;        /* show anonymous environments */
 	double refresh_s;      /* seconds that lists are fresh */
 	int64_t timeout;       /* ns that one file operation may take */
+	int64_t save_timeout;  /* ns that a save may take */
 	int64_t started;       /* clock_wall() at the mount; the root's time */
 	const char *local_dir; /* a directory on the disk whose free space statfs shows */
 	const char *about;     /* JSON members about the mount, for user.mlenvfs.status */

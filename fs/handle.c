@@ -80,3 +80,14 @@ int handles_stat(struct handles *hs, uint64_t ino, struct stat *st)
 	pthread_mutex_unlock(&hs->lock);
 	return rc;
 }
+
+bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), void *arg)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&hs->lock);
+	for (const struct handle *h = hs->first; h && !found; h = h->next)
+		found = h->writing && fn(h->ino, arg);
+	pthread_mutex_unlock(&hs->lock);
+	return found;
+}

@@ -5,9 +5,13 @@
 #ifndef MLENVFS_FS_HANDLE_H
 #define MLENVFS_FS_HANDLE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+
+#include "fs/proc.h"
 
 struct handles;
 struct listing;
@@ -16,8 +20,14 @@ struct handle {
 	struct listing *listing; /* a directory: owned */
 	char *text;              /* a rendered file: owned; NULL for a context file */
 	size_t size;
-	int fd;       /* a local file; -1: it is none */
-	uint64_t ino; /* of the local file */
+	int fd;             /* a local file; -1: it is none */
+	uint64_t ino;       /* of the local file */
+	bool writing;       /* a local file that is open for writing */
+	bool sync;          /* ... with O_SYNC or O_DSYNC */
+	atomic_bool wrote;  /* something that no flush has seen yet */
+	bool counted;       /* among the writers of an edited file (edits.h) */
+	bool sink;          /* what is written goes nowhere: a derived file of a copied version */
+	struct proc_id who; /* who opened it, when it is writing */
 
 	/* protected by the list's lock */
 	struct handle *next;
@@ -37,6 +47,10 @@ void handle_free(struct handles *hs, struct handle *h);
 
 /* fstat(2) of a local file that is open, also when its name is gone. 0, or -ENOENT when none is. */
 int handles_stat(struct handles *hs, uint64_t ino, struct stat *st);
+
+/* Calls fn for every local file that is open for writing, until it returns true; what fn returned
+ * last. fn must not take other locks. */
+bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), void *arg);
 
 /* Between struct fuse_file_info.fh and the handle. */
 static inline struct handle *handle_of(uint64_t fh)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "client/cleanup.h"
@@ -92,11 +93,43 @@ int local_make_dirs(struct local *l, const char *path)
 	return 0;
 }
 
-const char *local_number(const struct stat *st, char out[LOCAL_NUMBER_SIZE])
+int local_make_parents(struct local *l, const char *path)
 {
-	snprintf(out, LOCAL_NUMBER_SIZE, "%llx-%llx", (unsigned long long)st->st_dev,
-		 (unsigned long long)st->st_ino);
-	return out;
+	_cleanup_free_ char *parent = strndup(path, (size_t)(strrchr(path, '/') - path));
+
+	return parent ? local_make_dirs(l, parent) : -ENOMEM;
+}
+
+static void from_statx(const struct statx *x, struct stat *st)
+{
+	*st = (struct stat){
+		.st_dev = makedev(x->stx_dev_major, x->stx_dev_minor),
+		.st_ino = x->stx_ino,
+		.st_mode = x->stx_mode,
+		.st_nlink = x->stx_nlink,
+		.st_size = (off_t)x->stx_size,
+		.st_blocks = (blkcnt_t)x->stx_blocks,
+		.st_blksize = (blksize_t)x->stx_blksize,
+		.st_atim = {.tv_sec = x->stx_atime.tv_sec, .tv_nsec = x->stx_atime.tv_nsec},
+		.st_mtim = {.tv_sec = x->stx_mtime.tv_sec, .tv_nsec = x->stx_mtime.tv_nsec},
+		.st_ctim = {.tv_sec = x->stx_ctime.tv_sec, .tv_nsec = x->stx_ctime.tv_nsec},
+	};
+}
+
+int local_identify(struct local *l, const char *path, struct stat *st,
+		   char number[LOCAL_NUMBER_SIZE])
+{
+	struct statx x;
+
+	if (statx(l->fd, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &x) < 0)
+		return -errno;
+	if (!(x.stx_mask & STATX_BTIME))
+		x.stx_btime = (struct statx_timestamp){0};
+	from_statx(&x, st);
+	snprintf(number, LOCAL_NUMBER_SIZE, "%llx-%llx-%llx.%x", (unsigned long long)st->st_dev,
+		 (unsigned long long)st->st_ino, (unsigned long long)x.stx_btime.tv_sec,
+		 x.stx_btime.tv_nsec);
+	return 0;
 }
 
 int local_stat(struct local *l, const char *path, struct stat *st)
@@ -111,8 +144,11 @@ int local_open_dir(struct local *l, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Takes over fd. Every directory below it that is empty, or gets so, is removed. */
-static void remove_empty_in(int fd, int depth)
+/*
+ * Takes over fd. Removes every directory below it that is empty, or gets so; and all files when
+ * they go too.
+ */
+static void remove_in(int fd, int depth, bool files)
 {
 	DIR *dir = fdopendir(fd);
 	const struct dirent *d;
@@ -126,11 +162,13 @@ static void remove_empty_in(int fd, int depth)
 
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 			continue;
+		if (files && !unlinkat(fd, d->d_name, 0))
+			continue;
 		below = openat(fd, d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (below < 0)
 			continue;
 		if (depth < DEPTH_MAX)
-			remove_empty_in(below, depth + 1);
+			remove_in(below, depth + 1, files);
 		else
 			close(below);
 		unlinkat(fd, d->d_name, AT_REMOVEDIR);
@@ -144,6 +182,19 @@ int local_remove_empty(struct local *l, const char *path)
 
 	if (fd < 0)
 		return fd;
-	remove_empty_in(fd, 0);
+	remove_in(fd, 0, false);
+	return unlinkat(l->fd, path, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+int local_remove_all(struct local *l, const char *path)
+{
+	int fd;
+
+	if (!unlinkat(l->fd, path, 0))
+		return 0;
+	fd = local_open_dir(l, path);
+	if (fd < 0)
+		return fd;
+	remove_in(fd, 0, true);
 	return unlinkat(l->fd, path, AT_REMOVEDIR) < 0 ? -errno : 0;
 }

@@ -38,15 +38,27 @@ char *local_join(const char *dir, const char *name);
 /* Makes the directories of a path that are not there, each 0700. 0 or a negative errno. */
 int local_make_dirs(struct local *l, const char *path);
 
-/* What tells a file of the disk from all others, also after it was moved. Returns out. */
-enum { LOCAL_NUMBER_SIZE = 48 };
-const char *local_number(const struct stat *st, char out[LOCAL_NUMBER_SIZE]);
+/* The same for those that lead to the file path. */
+int local_make_parents(struct local *l, const char *path);
+
+/*
+ * What tells a file of the disk from all others, also after it was moved, and from one that gets
+ * its inode number later (where the disk says when a file was made).
+ */
+enum { LOCAL_NUMBER_SIZE = 72 };
+
+/* lstat(2), and what the file is told by. 0 or a negative errno. */
+int local_identify(struct local *l, const char *path, struct stat *st,
+		   char number[LOCAL_NUMBER_SIZE]);
 
 /* lstat(2). 0 or a negative errno. */
 int local_stat(struct local *l, const char *path, struct stat *st);
 
 /* Opens a directory for reading its names. A descriptor or a negative errno. */
 int local_open_dir(struct local *l, const char *path);
+
+/* Removes a file, or a directory with everything in it. 0 or a negative errno. */
+int local_remove_all(struct local *l, const char *path);
 
 /*
  * Removes a directory, and those below it, as far as nothing but directories is in them. 0 when all

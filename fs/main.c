@@ -19,6 +19,7 @@ static const struct command {
 	{"status", cmd_status, cmd_status_help, "show what is mounted, and how it is doing"},
 	{"info", cmd_info, cmd_info_help, "show everything known of an environment version"},
 	{"import", cmd_import, cmd_import_help, "publish environments from the local disk"},
+	{"discard", cmd_discard, cmd_discard_help, "throw away what is not published"},
 	{"serve", cmd_serve, cmd_serve_help, "offer the embedded service to other programs"},
 };
 

@@ -16,14 +16,22 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "client/turns.h"
 #include "fs/backend.h"
+#include "fs/edits.h"
 #include "fs/fsys.h"
 #include "fs/handle.h"
+#include "fs/journal.h"
+#include "fs/kept.h"
 #include "fs/local.h"
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 #include "fs/paths.h"
+#include "fs/register.h"
+#include "fs/seen.h"
+#include "fs/settle.h"
+#include "fs/upper.h"
 #include "fs/whiteout.h"
 
 enum {
@@ -39,6 +47,15 @@ struct mount {
 	struct backend *backend;
 	struct node_table *nodes;
 	struct local *local;
+	struct upper_run *run;
+	struct edits *edits;
+	struct kept *kept;
+	struct journal *journal;
+	struct seen *seen;
+	struct turns *saving;
+	struct settle *settle;
+	int kept_dir;
+	int journal_dir;
 	struct handles *handles;
 	struct whiteouts *whiteouts;
 	struct whiteouts *emptied;
@@ -125,8 +142,11 @@ static void *watch(void *arg)
 			notify_expire(m->notify);
 		}
 	}
-	if (what != WAKE_QUIT)
-		catalog_stop(m->catalog);
+	if (what == WAKE_QUIT)
+		return NULL;
+	/* Drafts that only waited for quiet are published while the service can still be asked. */
+	settle_stop(m->settle, m->fsys.save_timeout);
+	catalog_stop(m->catalog);
 	return NULL;
 }
 
@@ -176,6 +196,13 @@ static void fill_fsys(struct mount *m)
 		.catalog = m->catalog,
 		.source = backend_source(m->backend),
 		.local = m->local,
+		.run = m->run,
+		.edits = m->edits,
+		.kept = m->kept,
+		.journal = m->journal,
+		.seen = m->seen,
+		.saving = m->saving,
+		.settle = m->settle,
 		.nodes = m->nodes,
 		.handles = m->handles,
 		.notify = m->notify,
@@ -187,6 +214,7 @@ static void fill_fsys(struct mount *m)
 		.anonymous = o->anonymous,
 		.refresh_s = o->refresh,
 		.timeout = (int64_t)(o->timeout * (double)NS_PER_S),
+		.save_timeout = (int64_t)(o->save_timeout * (double)NS_PER_S),
 		.started = clock_wall(),
 		.local_dir = backend_local_dir(m->backend),
 		.about = backend_about(m->backend),
@@ -222,17 +250,65 @@ static int first_contact(struct mount *m, struct err *e)
 	return rc;
 }
 
+/* A directory of the state directory that a module has for itself. */
+static int open_part(struct mount *m, const char *path)
+{
+	int rc = local_make_dirs(m->local, path);
+
+	return rc ? rc : local_open_dir(m->local, path);
+}
+
+static int open_upper(struct mount *m, struct err *e)
+{
+	_cleanup_free_ char *journal = local_join(upper_run_path(m->run), "journal");
+	int rc = journal ? 0 : -ENOMEM;
+
+	m->edits = edits_new(NULL);
+	m->seen = seen_new();
+	if (rc || !m->edits || !m->seen)
+		return -ENOMEM;
+	m->kept_dir = open_part(m, ".kept");
+	m->journal_dir = open_part(m, journal);
+	if (m->kept_dir < 0 || m->journal_dir < 0)
+		return err_set(e, m->kept_dir < 0 ? m->kept_dir : m->journal_dir,
+			       "the state directory can't be used");
+	rc = kept_open(m->kept_dir, &m->kept);
+	if (!rc)
+		rc = journal_open(m->journal_dir, &m->journal, e);
+	if (!rc)
+		rc = turns_new(&m->saving);
+	return rc ? rc
+		  : settle_new(&m->fsys, (int64_t)(m->o->settle * (double)NS_PER_S), &m->settle);
+}
+
 /* Drafts belong to a service, whichever directory it is mounted at. */
 static int open_drafts(struct mount *m, struct err *e)
 {
 	_cleanup_free_ char *name = NULL;
 	_cleanup_free_ char *root = NULL;
 	uint64_t number = node_number(0, NODE_LOCAL, backend_identity(m->backend));
+	int rc;
 
 	if (asprintf(&name, "%016llx", (unsigned long long)number) < 0)
 		return -ENOMEM;
 	root = paths_drafts(name);
-	return root ? local_open(root, &m->local, e) : -ENOMEM;
+	rc = root ? local_open(root, &m->local, e) : -ENOMEM;
+	if (!rc)
+		rc = upper_begin(m->local, &m->run, e);
+	return rc ? rc : open_upper(m, e);
+}
+
+/* What an ended mount was publishing, and whether that was done, decides what is a draft. */
+static void look_up_doubtful(struct mount *m)
+{
+	struct call call;
+
+	if (!m->journal)
+		return;
+	call_init(&call, clock_mono() + m->fsys.save_timeout, CALL_INTERACTIVE);
+	if (register_resolve(&m->fsys, &call))
+		settle_doubtful(m->settle);
+	call_destroy(&call);
 }
 
 static int open_layers(struct mount *m, struct err *e)
@@ -254,7 +330,10 @@ static int open_layers(struct mount *m, struct err *e)
 	if (rc)
 		return rc;
 	fill_fsys(m);
-	return first_contact(m, e);
+	rc = first_contact(m, e);
+	if (!rc)
+		look_up_doubtful(m);
+	return rc;
 }
 
 static int session_args(const struct options *o, struct fuse_args *args)
@@ -309,9 +388,26 @@ static int run_loop(struct mount *m)
 	return rc > 0 ? 0 : rc; /* positive: a signal ended it */
 }
 
+static void close_upper(struct mount *m)
+{
+	settle_free(m->settle);
+	turns_free(m->saving);
+	journal_close(m->journal);
+	kept_close(m->kept);
+	if (m->kept_dir >= 0)
+		close(m->kept_dir);
+	if (m->journal_dir >= 0)
+		close(m->journal_dir);
+	edits_free(m->edits);
+	seen_free(m->seen);
+	upper_end(m->run);
+	local_close(m->local);
+}
+
 static void take_down(struct mount *m)
 {
 	end_watcher(m);
+	settle_stop(m->settle, m->fsys.save_timeout);
 	if (m->catalog)
 		catalog_stop(m->catalog);
 	atomic_store(&signalled, NULL);
@@ -326,8 +422,8 @@ static void take_down(struct mount *m)
 	handles_free(m->handles);
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);
+	close_upper(m);
 	node_table_free(m->nodes);
-	local_close(m->local);
 	backend_close(m->backend);
 	for (size_t i = 0; i < 2; i++)
 		if (m->wake[i] >= 0)
@@ -351,6 +447,8 @@ static int serve(struct mount *m, mount_ready_fn *ready, void *ready_arg, struct
 		rc = open_session(m, e);
 	if (!rc)
 		rc = notify_start(m->notify, m->se);
+	if (!rc && m->settle)
+		rc = settle_start(m->settle);
 	if (!rc)
 		rc = start_watcher(m);
 	pthread_sigmask(SIG_SETMASK, &m->signals, NULL);
@@ -367,7 +465,7 @@ static int serve(struct mount *m, mount_ready_fn *ready, void *ready_arg, struct
 
 int mount_serve(const struct options *o, mount_ready_fn *ready, void *ready_arg, struct err *e)
 {
-	struct mount m = {.o = o, .wake = {-1, -1}};
+	struct mount m = {.o = o, .wake = {-1, -1}, .kept_dir = -1, .journal_dir = -1};
 	int rc = serve(&m, ready, ready_arg, e);
 
 	take_down(&m);

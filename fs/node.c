@@ -23,6 +23,8 @@ struct node_table {
 	struct node **buckets;
 	uint64_t n_buckets;
 	uint64_t count;
+	struct node *locals;
+	struct node *aliases;
 };
 
 uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
@@ -69,6 +71,8 @@ static void node_free(struct node *n)
 	ctxtree_unref(n->ctx);
 	ctxtree_unref(n->tree);
 	free(n->local);
+	free(n->disk);
+	free(n->shown);
 	free(n->name);
 	free(n);
 }
@@ -114,6 +118,8 @@ struct node *node_get(struct node_table *t, uint64_t ino)
 
 	pthread_mutex_lock(&t->lock);
 	n = find_locked(t, ino);
+	while (n && n->forward)
+		n = n->forward;
 	pthread_mutex_unlock(&t->lock);
 	return n;
 }
@@ -130,9 +136,54 @@ struct node *node_hold(struct node_table *t, uint64_t ino)
 	return n;
 }
 
+/* ---- lists of those that lie on the disk ---- */
+
+static void list_local(struct node_table *t, struct node *n)
+{
+	n->next_local = t->locals;
+	n->local_link = &t->locals;
+	if (n->next_local)
+		n->next_local->local_link = &n->next_local;
+	t->locals = n;
+}
+
+static void unlist_local(struct node *n)
+{
+	if (!n->local_link)
+		return;
+	*n->local_link = n->next_local;
+	if (n->next_local)
+		n->next_local->local_link = n->local_link;
+	n->local_link = NULL;
+}
+
+static void list_alias(struct node_table *t, struct node *n)
+{
+	n->next_alias = t->aliases;
+	n->alias_link = &t->aliases;
+	if (n->next_alias)
+		n->next_alias->alias_link = &n->next_alias;
+	t->aliases = n;
+}
+
+static void unlist_alias(struct node *n)
+{
+	if (!n->alias_link)
+		return;
+	*n->alias_link = n->next_alias;
+	if (n->next_alias)
+		n->next_alias->alias_link = n->alias_link;
+	n->alias_link = NULL;
+}
+
+/* ---- the end of a node ---- */
+
 static void unlink_locked(struct node_table *t, struct node *n)
 {
 	struct node **p = bucket(t, n->ino);
+
+	unlist_local(n);
+	unlist_alias(n);
 
 	while (*p != n)
 		p = &(*p)->next;
@@ -144,17 +195,30 @@ static void unlink_locked(struct node_table *t, struct node *n)
  * Takes n, and its parents, out of the table while nothing needs them; they are chained through
  * `next` for the caller to free without the lock.
  */
-static struct node *collect_locked(struct node_table *t, struct node *n)
+static void collect_onto(struct node_table *t, struct node *n, struct node **dead)
 {
-	struct node *dead = NULL, *parent;
+	struct node *parent, *forward;
 
 	for (; n != &t->root && !n->lookups && !n->holds; n = parent) {
 		parent = n->parent;
+		forward = n->forward;
 		unlink_locked(t, n);
-		n->next = dead;
-		dead = n;
+		n->next = *dead;
+		*dead = n;
 		parent->holds--;
+		if (forward) {
+			/* A version's directory, which forwards nowhere. */
+			forward->holds--;
+			collect_onto(t, forward, dead);
+		}
 	}
+}
+
+static struct node *collect_locked(struct node_table *t, struct node *n)
+{
+	struct node *dead = NULL;
+
+	collect_onto(t, n, &dead);
 	return dead;
 }
 
@@ -238,6 +302,9 @@ static bool node_is(const struct node *n, const struct node *parent, const struc
 	if (n->parent != parent || n->kind != f->kind ||
 	    strcmp(n->name, f->name ? f->name : "") != 0)
 		return false;
+	/* While it is edited it lies on the disk, perhaps under another name. */
+	if (n->local && n->kind != NODE_LOCAL)
+		return false;
 	/* A context's own entries are told apart by their place in it. */
 	return f->kind != NODE_CONTEXT || (n->ctx == f->ctx && n->ctx_index == f->ctx_index) ||
 	       (n->ctx && f->ctx && same_context(n->ctx, f->ctx) &&
@@ -255,8 +322,11 @@ static void swap_version_locked(struct node *n, struct version **v)
 
 	n->version = *v;
 	*v = old;
-	if (n->version != old)
-		n->sizes.of = NULL;
+	if (n->version == old)
+		return;
+	n->sizes.of = NULL;
+	if (n->shown)
+		n->shown->of = NULL;
 }
 
 static void grow_locked(struct node_table *t)
@@ -289,6 +359,51 @@ static void insert_locked(struct node_table *t, struct node *n)
 	*b = n;
 	t->count++;
 	n->parent->holds++;
+	if (n->local)
+		list_local(t, n);
+}
+
+/* The published file that is edited in the file of the disk that f is. */
+static struct node *find_alias_locked(struct node_table *t, const struct node_fields *f)
+{
+	if (f->kind != NODE_LOCAL)
+		return NULL;
+	for (struct node *n = t->aliases; n; n = n->next_alias)
+		if (n->disk && strcmp(n->disk, f->name) == 0)
+			return n;
+	return NULL;
+}
+
+/* The node that f means, or NULL; then fresh has the number that it is to get. */
+static struct node *find_same_locked(struct node_table *t, struct node *fresh, struct node *parent,
+				     const struct node_fields *f)
+{
+	struct node *n = find_alias_locked(t, f);
+
+	if (n)
+		return n;
+	while ((n = find_locked(t, fresh->ino)) && !node_is(n, parent, f))
+		fresh->ino = fresh->ino == INT64_MAX ? ROOT_INO + 1 : fresh->ino + 1;
+	return n;
+}
+
+/* The newer records go over to the node that stays; the old ones are freed with `fresh`. */
+static void update_locked(struct node *n, struct node *fresh, const struct node_fields *f)
+{
+	if (f->env) {
+		struct env *e = n->env;
+
+		n->env = fresh->env;
+		fresh->env = e;
+	}
+	if (f->version)
+		swap_version_locked(n, &fresh->version);
+	if (f->local) {
+		char *path = n->local;
+
+		n->local = fresh->local;
+		fresh->local = path;
+	}
 }
 
 struct node *node_intern(struct node_table *t, struct node *parent, const struct node_fields *f)
@@ -302,25 +417,9 @@ struct node *node_intern(struct node_table *t, struct node *parent, const struct
 	if (!fresh)
 		return NULL;
 	pthread_mutex_lock(&t->lock);
-	while ((n = find_locked(t, fresh->ino)) && !node_is(n, parent, f))
-		fresh->ino = fresh->ino == INT64_MAX ? ROOT_INO + 1 : fresh->ino + 1;
+	n = find_same_locked(t, fresh, parent, f);
 	if (n) {
-		/* The records go over to the node that stays; the old ones are freed with `fresh`.
-		 */
-		if (f->env) {
-			struct env *e = n->env;
-
-			n->env = fresh->env;
-			fresh->env = e;
-		}
-		if (f->version)
-			swap_version_locked(n, &fresh->version);
-		if (f->local) {
-			char *path = n->local;
-
-			n->local = fresh->local;
-			fresh->local = path;
-		}
+		update_locked(n, fresh, f);
 	} else {
 		n = fresh;
 		fresh = NULL;
@@ -390,15 +489,95 @@ static char *moved_path(const struct node *n, const char *from, const char *to)
 void node_moved_local(struct node_table *t, const char *from, const char *to)
 {
 	pthread_mutex_lock(&t->lock);
-	for (uint64_t i = 0; i < t->n_buckets; i++) {
-		for (struct node *n = t->buckets[i]; n; n = n->next) {
-			char *path = moved_path(n, from, to);
+	for (struct node *n = t->locals; n; n = n->next_local) {
+		char *path = moved_path(n, from, to);
 
-			if (path) {
-				free(n->local);
-				n->local = path;
-			}
+		if (path) {
+			free(n->local);
+			n->local = path;
 		}
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool node_is_local(struct node_table *t, struct node *n)
+{
+	bool local;
+
+	pthread_mutex_lock(&t->lock);
+	local = n->local != NULL;
+	pthread_mutex_unlock(&t->lock);
+	return local;
+}
+
+bool node_is_file(struct node_table *t, struct node *n, const char *number)
+{
+	bool same;
+
+	pthread_mutex_lock(&t->lock);
+	same = n->local && strcmp(n->disk ? n->disk : n->name, number) == 0;
+	pthread_mutex_unlock(&t->lock);
+	return same;
+}
+
+bool node_was_edited(struct node_table *t, struct node *n)
+{
+	bool edited;
+
+	pthread_mutex_lock(&t->lock);
+	edited = n->edited;
+	pthread_mutex_unlock(&t->lock);
+	return edited;
+}
+
+int node_set_local(struct node_table *t, struct node *n, const char *path, const char *number)
+{
+	char *local = strdup(path), *disk = strdup(number);
+
+	if (!local || !disk) {
+		free(local);
+		free(disk);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&t->lock);
+	unlist_local(n);
+	unlist_alias(n);
+	free(n->local);
+	free(n->disk);
+	n->local = local;
+	n->disk = disk;
+	n->edited = true;
+	list_local(t, n);
+	list_alias(t, n);
+	pthread_mutex_unlock(&t->lock);
+	return 0;
+}
+
+void node_clear_local(struct node_table *t, const char *path)
+{
+	struct node *next;
+
+	pthread_mutex_lock(&t->lock);
+	for (struct node *n = t->aliases; n; n = next) {
+		next = n->next_alias;
+		if (strcmp(n->local, path) != 0)
+			continue;
+		unlist_local(n);
+		unlist_alias(n);
+		free(n->local);
+		free(n->disk);
+		n->local = NULL;
+		n->disk = NULL;
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+void node_set_forward(struct node_table *t, struct node *from, struct node *to)
+{
+	pthread_mutex_lock(&t->lock);
+	if (!from->forward && from != to && !to->forward) {
+		from->forward = to;
+		to->holds++;
 	}
 	pthread_mutex_unlock(&t->lock);
 }
@@ -449,6 +628,30 @@ void node_set_sizes(struct node_table *t, struct node *n, const struct node_size
 {
 	pthread_mutex_lock(&t->lock);
 	n->sizes = *s;
+	pthread_mutex_unlock(&t->lock);
+}
+
+struct node_shown node_get_shown(struct node_table *t, struct node *n)
+{
+	struct node_shown s = {0};
+
+	pthread_mutex_lock(&t->lock);
+	if (n->shown)
+		s = *n->shown;
+	pthread_mutex_unlock(&t->lock);
+	return s;
+}
+
+void node_set_shown(struct node_table *t, struct node *n, const struct node_shown *s)
+{
+	struct node_shown *fresh = malloc(sizeof(*fresh));
+
+	if (!fresh)
+		return; /* it is read again next time */
+	*fresh = *s;
+	pthread_mutex_lock(&t->lock);
+	free(n->shown);
+	n->shown = fresh;
 	pthread_mutex_unlock(&t->lock);
 }
 

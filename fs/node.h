@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "client/asset.h"
 #include "fs/ctxtree.h"
@@ -32,7 +33,7 @@ enum node_kind {
 	NODE_DOCKERFILE, /* Dockerfile: derived, or a symlink into context/ */
 	NODE_BUILD_LOG,  /* build.log */
 	NODE_CONTEXT,    /* context/ and the directories and files below it */
-	NODE_LOCAL,      /* a draft, and what is in it: a file or directory of the disk */
+	NODE_LOCAL,      /* a file or directory of the disk: drafts, scratch, edits renamed in */
 };
 
 struct node_table;
@@ -43,6 +44,23 @@ struct node_sizes {
 	int64_t spec;             /* -1: not known yet */
 	int64_t conda;
 	int64_t dockerfile;
+};
+
+/* What a version shows that was set on this machine (shown.h), kept with the record it was read
+ * for. */
+struct node_shown_file {
+	bool kept;
+	int64_t size; /* 0: no text is kept */
+	struct timespec mtime;
+	mode_t mode;
+};
+struct node_shown {
+	const struct version *of; /* compared only */
+	uint64_t generation;
+	bool any;
+	bool unlisted;
+	struct node_shown_file spec;
+	struct node_shown_file conda;
 };
 
 struct node {
@@ -57,14 +75,21 @@ struct node {
 
 	/* protected by the table's lock; read with the node_get_* functions */
 	struct env *env;
-	char *local;             /* NODE_LOCAL: its path below the drafts' directory */
+	char *local; /* its path below the state directory; another kind has one while it is edited
+		      */
+	char *disk;  /* what tells that file from all others (local.h), of another kind */
+	bool edited; /* had one: the kernel may have cached other content */
+	struct node *forward;    /* a draft's directory that became this version's */
 	struct version *version; /* NODE_VERSION: the newest record seen */
 	struct ctxtree *tree;    /* NODE_VERSION: its context, once it was looked into */
 	uint64_t listed;         /* identity of the listing that the kernel has cached */
 	struct node_sizes sizes;
+	struct node_shown *shown; /* NODE_VERSION: NULL until it was read */
 	uint64_t lookups;
 	uint64_t holds; /* children and references */
 	struct node *next;
+	struct node *next_local, **local_link; /* all that have a path */
+	struct node *next_alias, **alias_link; /* those of another kind */
 };
 
 /* What node_intern() makes a node from; pointers are borrowed and copied or referenced. */
@@ -87,7 +112,9 @@ void node_table_free(struct node_table *t);
 /* The root; number 1 (FUSE_ROOT_ID). Borrowed. */
 struct node *node_root(struct node_table *t);
 
-/* The node of that number, or NULL. Borrowed: valid while the kernel knows it, as during a request.
+/*
+ * The node of that number, or NULL; what became of it where it was forwarded. Borrowed: valid while
+ * the kernel knows it, as during a request.
  */
 struct node *node_get(struct node_table *t, uint64_t ino);
 
@@ -112,8 +139,30 @@ struct version *node_get_version(struct node_table *t, struct node *n);
 struct env *node_get_env(struct node_table *t, struct node *n);
 struct ctxtree *node_get_tree(struct node_table *t, struct node *n);
 
-/* The path of a NODE_LOCAL, to be freed; NULL when memory ran out. */
+/* The path of what lies on the disk, to be freed; NULL when n does not, or when memory ran out. */
 char *node_get_local(struct node_table *t, struct node *n);
+
+/* Whether n lies on the disk: a NODE_LOCAL, or a published file while it is edited. */
+bool node_is_local(struct node_table *t, struct node *n);
+
+/* Whether the file of the disk that number tells (local.h) is n's. */
+bool node_is_file(struct node_table *t, struct node *n, const char *number);
+
+/* Whether the kernel may have cached content of n that it does not have any more. */
+bool node_was_edited(struct node_table *t, struct node *n);
+
+/*
+ * The published file n is edited: from now on the file of the disk at path, told by number
+ * (local.h), is its content, and is found under n's own inode number wherever it is moved. 0 or
+ * -ENOMEM.
+ */
+int node_set_local(struct node_table *t, struct node *n, const char *path, const char *number);
+
+/* The file of the disk at path is gone: what was its published file is that again. */
+void node_clear_local(struct node_table *t, const char *path);
+
+/* Requests for the inode of the draft's directory `from` are for `to` from now on. */
+void node_set_forward(struct node_table *t, struct node *from, struct node *to);
 
 /* What lay at or below the path `from` lies at or below `to` now. */
 void node_moved_local(struct node_table *t, const char *from, const char *to);
@@ -124,6 +173,9 @@ void node_set_tree(struct node_table *t, struct node *n, struct ctxtree *tree);
 
 struct node_sizes node_get_sizes(struct node_table *t, struct node *n);
 void node_set_sizes(struct node_table *t, struct node *n, const struct node_sizes *s);
+
+struct node_shown node_get_shown(struct node_table *t, struct node *n);
+void node_set_shown(struct node_table *t, struct node *n, const struct node_shown *s);
 
 /* Sets the listing's identity; true when it was this one already (0: never). */
 bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed);

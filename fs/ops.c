@@ -7,6 +7,7 @@
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/name.h"
+#include "fs/save.h"
 
 struct fsys *ops_fsys(fuse_req_t req)
 {
@@ -75,6 +76,20 @@ void ops_reply_error(fuse_req_t req, const char *what, const struct node *n, con
 	fuse_reply_err(req, program_errno(rc));
 }
 
+void ops_reply_save(fuse_req_t req, const char *what, const struct node *n, const char *name,
+		    int rc, const struct err *e)
+{
+	/* What a file of the disk is called says nothing to people: its directory's name does. */
+	const struct node *dir = n && n->kind == NODE_LOCAL ? n->parent : n;
+
+	rc = save_errno(rc);
+	if (rc)
+		log_warn("op=%s scope=%s dir=%s name=%s errno=%d: %s", what,
+			 dir && dir->scope ? dir->scope->name : "-", dir ? dir->name : "-",
+			 name ? name : "", -rc, err_text(e, rc));
+	fuse_reply_err(req, -rc);
+}
+
 void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct fsys *fs = ops_fsys(req);
@@ -116,6 +131,7 @@ const struct fuse_lowlevel_ops ops_table = {
 	.open = ops_open,
 	.read = ops_read,
 	.write = ops_write,
+	.flush = ops_flush,
 	.fsync = ops_fsync,
 	.fsyncdir = ops_fsyncdir,
 	.release = ops_release,
@@ -129,4 +145,5 @@ const struct fuse_lowlevel_ops ops_table = {
 	.listxattr = ops_listxattr,
 	.removexattr = ops_removexattr,
 	.create = ops_create,
+	.fallocate = ops_fallocate,
 };

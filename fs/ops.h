@@ -46,22 +46,46 @@ struct tree_item;
 int ops_fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *item,
 		   struct fuse_entry_param *entry);
 
-/* ---- drafts (ops_local.c): what the operations do for a NODE_LOCAL; 0 or a negative errno ---- */
+/*
+ * The number of what is published under a name in dir, also when it was removed here; 0 when
+ * nothing is. Makes no request for what is known.
+ */
+uint64_t ops_published(struct fsys *fs, struct node *dir, const char *name, struct call *c);
+
+/* The name is there again: what was removed under it here is not any more. */
+void ops_uncover(struct fsys *fs, struct node *dir, uint64_t published);
+
+/* Replies with the errno of a saving call (save.h), and logs e. */
+void ops_reply_save(fuse_req_t req, const char *what, const struct node *n, const char *name,
+		    int rc, const struct err *e);
+
+/* ---- files of the disk (ops_local.c): the system calls of their names; 0 or a negative errno ----
+ */
 
 struct buf;
 struct handle;
 
 int ops_local_mkdir(struct fsys *fs, struct node *dir, const char *name, mode_t mode);
-int ops_local_open(struct fsys *fs, struct node *n, int flags, mode_t mode, struct handle *h);
+int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h);
 void ops_local_read(fuse_req_t req, const struct handle *h, size_t size, off_t off);
 int ops_local_readlink(struct fsys *fs, struct node *n, struct buf *out);
 int ops_local_getxattr(struct fsys *fs, struct node *n, const char *name, struct buf *out);
 int ops_local_listxattr(struct fsys *fs, struct node *n, struct buf *out);
 int ops_local_setxattr(struct fsys *fs, struct node *n, const char *name, const char *value,
 		       size_t size, int flags); /* value NULL: remove */
-int ops_local_remove(struct fsys *fs, const char *path, int flags);
-int ops_local_rename(struct fsys *fs, const char *from, struct node *to, const char *name,
-		     unsigned int flags);
+int ops_local_set(struct fsys *fs, const char *path, const struct stat *attr, int to_set,
+		  const struct handle *h);
+
+/* A file whose bytes go nowhere, for h; 0 or a negative errno. */
+int ops_sink_open(struct handle *h);
+
+/* Opens n for h, which gets what the flags ask for (ops_write.c). Blocks. */
+int ops_write_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
+		   struct handle *h, struct err *e);
+
+/* Whether name in dir is a derived file of a version that is being copied here, which is taken and
+ * dropped. */
+bool ops_is_sink(struct fsys *fs, struct node *dir, const char *name);
 
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
@@ -75,7 +99,10 @@ void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		   struct fuse_file_info *fi);
 void ops_statfs(fuse_req_t req, fuse_ino_t ino);
 void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);

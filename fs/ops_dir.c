@@ -40,10 +40,10 @@ int ops_fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *it
 static bool missing_for_ever(struct fsys *fs, struct node *dir, const char *name)
 {
 	if (tree_is_probe(dir, name))
-		return true;
-	/* What was removed here comes back when nothing follows. */
+		return !tree_has_local(fs, dir);
+	/* What can be made here may be seen from elsewhere; what was removed comes back. */
 	return (dir->kind == NODE_VERSION || dir->kind == NODE_CONTEXT) &&
-	       !whiteout_any(fs->whiteouts, tree_group(dir));
+	       !tree_has_local(fs, dir) && !whiteout_any(fs->whiteouts, tree_group(dir));
 }
 
 static void reply_missing(fuse_req_t req, struct fsys *fs, struct node *dir, const char *name)
@@ -54,6 +54,8 @@ static void reply_missing(fuse_req_t req, struct fsys *fs, struct node *dir, con
 		entry.entry_timeout = fs->refresh_s;
 	if (missing_for_ever(fs, dir, name))
 		entry.entry_timeout = FSYS_FOREVER_S;
+	else if (tree_has_local(fs, dir) && dir->kind != NODE_SCOPE)
+		entry.entry_timeout = 0;
 	fuse_reply_entry(req, &entry);
 }
 
@@ -294,23 +296,62 @@ static int make_env(struct fsys *fs, struct node *dir, const char *name, struct 
 	return path ? local_make_dirs(fs->local, path) : -ENOMEM;
 }
 
+/* A draft of a version that can be published under that name. */
+static int check_version(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+			 struct err *e)
+{
+	struct version_list *list;
+	const struct version *taken;
+	int rc = change_allowed(dir, e);
+
+	if (!rc && dir->archived)
+		rc = err_set(e, -EROFS, "what is archived is not changed: mv it back first");
+	if (!rc && spec_check_name("version", name, e))
+		rc = -EINVAL;
+	if (rc)
+		return rc;
+	rc = catalog_versions(fs->catalog, dir->scope, dir->name, c, &list, e);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	taken = version_list_find(list, name);
+	if (taken)
+		rc = err_set(e, -EEXIST, "version %s exists%s", name,
+			     taken->archived ? " (it is archived)" : "");
+	version_list_unref(list);
+	return rc;
+}
+
+/* In a version's directory: what is published there goes on being there. */
+static int make_beside(struct fsys *fs, struct node *dir, const char *name, mode_t mode,
+		       struct call *c)
+{
+	uint64_t published = ops_published(fs, dir, name, c);
+
+	if (!published)
+		return ops_local_mkdir(fs, dir, name, mode);
+	if (!whiteout_has(fs->whiteouts, tree_group(dir), published))
+		return -EEXIST;
+	ops_uncover(fs, dir, published);
+	return 0;
+}
+
 static int make_dir(struct fsys *fs, struct node *dir, const char *name, mode_t mode,
 		    struct call *c, struct err *e)
 {
+	int rc;
+
 	switch (dir->kind) {
 	case NODE_ROOT:
 		return make_workspace(fs, name, c, e);
 	case NODE_SCOPE:
 		return make_env(fs, dir, name, c, e);
 	case NODE_ENV:
-		if (!tree_is_draft_name(name))
-			return err_set(e, -EROFS,
-				       "a version is made as a draft: mkdir .%s, fill it, and "
-				       "mv .%s %s publishes it",
-				       name, name, name);
-		return ops_local_mkdir(fs, dir, name, mode);
+		rc = tree_is_draft_name(name) ? 0 : check_version(fs, dir, name, c, e);
+		return rc ? rc : ops_local_mkdir(fs, dir, name, mode);
 	case NODE_LOCAL:
-		return ops_local_mkdir(fs, dir, name, mode);
+	case NODE_VERSION:
+	case NODE_CONTEXT:
+		return make_beside(fs, dir, name, mode, c);
 	default:
 		return -EROFS;
 	}

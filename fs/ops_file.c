@@ -11,9 +11,12 @@
 #include "client/buf.h"
 #include "client/cleanup.h"
 #include "fs/attr.h"
+#include "fs/edit.h"
 #include "fs/handle.h"
 #include "fs/name.h"
 #include "fs/render.h"
+#include "fs/seen.h"
+#include "fs/shown.h"
 #include "fs/tree.h"
 
 void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -29,6 +32,7 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)fi;
 	if (!n)
 		return;
+	edit_sweep_of(fs, n);
 	ops_wait_begin(&w, req);
 	rc = tree_refresh(fs, n, &w.call, &e);
 	ops_wait_end(&w);
@@ -53,7 +57,7 @@ static int link_target(struct fsys *fs, struct node *n, struct call *c, struct b
 		version_unref(v);
 		return rc;
 	}
-	if (n->kind == NODE_LOCAL)
+	if (node_is_local(fs->nodes, n))
 		return ops_local_readlink(fs, n, out);
 	if (n->kind != NODE_LATEST)
 		return -EINVAL;
@@ -91,10 +95,8 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 static int open_text(struct fsys *fs, struct node *n, struct handle *h)
 {
 	struct buf text = BUF_INIT(RENDER_MAX);
-	struct version *v = node_get_version(fs->nodes, n->parent);
-	int rc = render_file(v, n->kind, &text);
+	int rc = shown_text(fs, n->parent, n->kind, &text);
 
-	version_unref(v);
 	if (!rc) {
 		h->text = buf_steal(&text, &h->size);
 		rc = h->text ? 0 : -ENOMEM;
@@ -103,21 +105,39 @@ static int open_text(struct fsys *fs, struct node *n, struct handle *h)
 	return rc;
 }
 
-static int file_open(struct fsys *fs, struct node *n, int flags, struct call *c, struct handle *h,
-		     struct err *e)
+static void note_seen(struct fsys *fs, struct node *n, pid_t by)
+{
+	struct version *v =
+		n->kind == NODE_SPEC && fs->seen ? node_get_version(fs->nodes, n->parent) : NULL;
+
+	seen_note(fs->seen, by, v);
+	version_unref(v);
+}
+
+static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call *c,
+			  struct handle *h, struct err *e)
 {
 	int rc;
 
-	if (n->kind == NODE_LOCAL)
-		return ops_local_open(fs, n, flags, 0, h);
-	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
-		return -EROFS;
 	if (attr_type(fs->nodes, n) == S_IFDIR)
 		return -EISDIR;
 	if (n->kind == NODE_CONTEXT)
 		return 0;
 	rc = tree_refresh(fs, n, c, e);
+	if (!rc)
+		note_seen(fs, n, by);
 	return rc ? rc : open_text(fs, n, h);
+}
+
+static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
+		     struct handle *h, struct err *e)
+{
+	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
+		return ops_write_open(fs, n, flags, by, c, h, e);
+	edit_sweep_of(fs, n);
+	if (node_is_local(fs->nodes, n))
+		return ops_local_open(fs, n, flags, h);
+	return open_published(fs, n, by, c, h, e);
 }
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -137,7 +157,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	ops_wait_begin(&w, req);
-	rc = file_open(fs, n, fi->flags, &w.call, h, &e);
+	rc = file_open(fs, n, fi->flags, fuse_req_ctx(req)->pid, &w.call, h, &e);
 	ops_wait_end(&w);
 	if (rc) {
 		handle_free(fs->handles, h);
@@ -146,7 +166,10 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = (uintptr_t)h;
 	/* What is cached of a file whose time and size did not move is right; a log grows. */
-	fi->keep_cache = n->kind != NODE_BUILD_LOG && n->kind != NODE_LOCAL;
+	fi->keep_cache = n->kind != NODE_BUILD_LOG && n->kind != NODE_LOCAL &&
+			 !node_was_edited(fs->nodes, n);
+	/* Nothing is decided when a reader closes. */
+	fi->noflush = !h->writing;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_free(fs->handles, h);
 }
@@ -195,11 +218,4 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 		fuse_reply_err(req, ENOMEM);
 	else
 		fuse_reply_buf(req, data.data, data.len);
-}
-
-void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	handle_free(ops_fsys(req)->handles, handle_of(fi->fh));
-	fuse_reply_err(req, 0);
 }

@@ -1,15 +1,17 @@
-/* ops_remove - unlink, rmdir and rename of published things. */
+/* ops_remove - unlink and rmdir. */
 #include "fs/ops.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
+#include "client/cleanup.h"
 #include "client/log.h"
 #include "fs/change.h"
-#include "fs/name.h"
-#include "fs/publish.h"
+#include "fs/edit.h"
+#include "fs/local.h"
+#include "fs/save.h"
+#include "fs/upper.h"
 #include "fs/whiteout.h"
 
 static int find(struct fsys *fs, struct node *dir, const char *name, struct call *c,
@@ -22,6 +24,32 @@ static int find(struct fsys *fs, struct node *dir, const char *name, struct call
 
 /* ---- unlink ---- */
 
+static int remove_local(struct fsys *fs, struct node *dir, const char *path, int flags)
+{
+	if (unlinkat(local_fd(fs->local), path, flags) < 0)
+		return -errno;
+	save_touched(fs, dir->scope, path);
+	return 0;
+}
+
+/* An edited file goes, and so does the published one below it, for a while. */
+static int unlink_local(struct fsys *fs, struct node *dir, const char *name, const char *path,
+			struct call *c)
+{
+	_cleanup_free_ char *vdir = NULL;
+	struct upper_place p;
+	uint64_t published;
+
+	if (upper_parse(path, &p) || (p.area != UPPER_SHOWN && p.area != UPPER_EDIT))
+		return remove_local(fs, dir, path, 0);
+	vdir = upper_dir(&p);
+	if (!vdir)
+		return -ENOMEM;
+	published = ops_published(fs, dir, name, c);
+	edit_drop(fs, vdir, p.rel);
+	return published ? whiteout_add(fs->whiteouts, tree_group(dir), published) : 0;
+}
+
 static int unlink_item(struct fsys *fs, struct node *dir, const char *name, struct call *c,
 		       struct err *e)
 {
@@ -31,7 +59,7 @@ static int unlink_item(struct fsys *fs, struct node *dir, const char *name, stru
 	if (rc)
 		return rc;
 	if (found->items[0].kind == NODE_LOCAL)
-		rc = ops_local_remove(fs, found->items[0].local, 0);
+		rc = unlink_local(fs, dir, name, found->items[0].local, c);
 	else
 		rc = whiteout_add(fs->whiteouts, tree_group(dir),
 				  tree_number(dir, &found->items[0]));
@@ -68,6 +96,14 @@ void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* ---- rmdir ---- */
 
+/* Scratch is the environment's: it is seen in the directory, and stays when that goes. */
+static bool is_shared(const struct tree_item *item)
+{
+	struct upper_place p;
+
+	return item->kind == NODE_LOCAL && !upper_parse(item->local, &p) && p.area == UPPER_SCRATCH;
+}
+
 /* 0 when nothing is left in the directory that an item stands for. */
 static int check_empty(struct fsys *fs, struct node *dir, const struct tree_item *item,
 		       struct call *c, struct err *e)
@@ -81,7 +117,7 @@ static int check_empty(struct fsys *fs, struct node *dir, const struct tree_item
 	rc = tree_list(fs, n, c, &l, e);
 	/* `latest` goes with the versions. */
 	for (size_t i = 0; !rc && i < l->count; i++)
-		if (l->items[i].kind != NODE_LATEST)
+		if (l->items[i].kind != NODE_LATEST && !is_shared(&l->items[i]))
 			rc = -ENOTEMPTY;
 	listing_free(l);
 	node_forget(fs->nodes, n->ino, 1);
@@ -94,7 +130,7 @@ static int remove_dir(struct fsys *fs, struct node *dir, const struct tree_item 
 	int rc;
 
 	if (item->kind == NODE_LOCAL)
-		return ops_local_remove(fs, item->local, AT_REMOVEDIR);
+		return remove_local(fs, dir, item->local, AT_REMOVEDIR);
 	rc = item->kind == NODE_ARCHIVE ? -EBUSY : check_empty(fs, dir, item, c, e);
 	if (rc)
 		return rc;
@@ -128,112 +164,4 @@ void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	ops_wait_end(&w);
 	listing_free(found);
 	reply(req, "rmdir", dir, name, rc, &e);
-}
-
-/* ---- rename ---- */
-
-static bool same_scope(const struct node *a, const struct node *b)
-{
-	char ka[SCOPE_KEY_SIZE], kb[SCOPE_KEY_SIZE];
-
-	return a->scope && b->scope &&
-	       strcmp(tree_scope_key(a->scope, ka), tree_scope_key(b->scope, kb)) == 0;
-}
-
-static bool is_env_dir(const struct node *n)
-{
-	return n->kind == NODE_SCOPE || n->kind == NODE_ARCHIVE;
-}
-
-/* -EEXIST when the place is taken. */
-static int check_free(struct fsys *fs, struct node *dir, const char *name, struct call *c,
-		      struct err *e)
-{
-	struct listing *taken;
-	int rc = tree_lookup(fs, dir, name, c, &taken, e);
-
-	if (rc == -ENOENT)
-		return 0;
-	if (!rc)
-		listing_free(taken);
-	return rc ? rc : -EEXIST;
-}
-
-/* Onto a version's name a draft is published; everywhere else it is a real rename. */
-static int move_draft(struct fsys *fs, const struct tree_item *item, struct node *to,
-		      const char *newname, unsigned int flags, struct call *c, struct err *e)
-{
-	char version[NAME_SIZE];
-	size_t len;
-
-	if (to->kind != NODE_ENV || tree_is_draft_name(newname))
-		return ops_local_rename(fs, item->local, to, newname, flags);
-	if (!S_ISDIR(item->type))
-		return -EROFS;
-	if (name_decode(NAME_VERSION, newname, version, &len))
-		return err_set(e, -EBADMSG, "%s is no name for a version", newname);
-	return publish_draft(fs, item->local, to, version, c, e);
-}
-
-/*
- * Between a place and its twin in .archived, things move; everywhere else mv(1) is told to copy
- * (EXDEV), because published things keep their names.
- */
-static int move(struct fsys *fs, struct node *from, const struct tree_item *item, struct node *to,
-		const char *newname, unsigned int flags, struct call *c, struct err *e)
-{
-	bool twins = same_scope(from, to) && from->archived != to->archived &&
-		     strcmp(item->name, newname) == 0;
-	int rc;
-
-	if (item->kind == NODE_LOCAL)
-		return move_draft(fs, item, to, newname, flags, c, e);
-	if (flags & ~(unsigned)RENAME_NOREPLACE)
-		return -EINVAL;
-	if (item->kind != NODE_VERSION && item->kind != NODE_ENV)
-		return -EROFS;
-	if (!twins)
-		return -EXDEV;
-	rc = check_free(fs, to, newname, c, e);
-	if (rc)
-		return rc;
-	if (item->kind == NODE_ENV && is_env_dir(to))
-		return change_move_env(fs, to, item->own_name, to->archived, c, e);
-	if (item->kind == NODE_VERSION && to->kind == NODE_ENV && strcmp(from->name, to->name) == 0)
-		return change_move_version(fs, to, item->own_name, to->archived, c, e);
-	return -EXDEV;
-}
-
-/* What is wrong with a draft is told as it is, and why in the log. */
-static void reply_reason(fuse_req_t req, const struct node *to, const char *name, int rc,
-			 const struct err *e)
-{
-	log_warn("op=rename env=%s name=%s errno=%d: %s", to->name, name, -rc, err_text(e, rc));
-	fuse_reply_err(req, -rc);
-}
-
-void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-		const char *newname, unsigned int flags)
-{
-	struct fsys *fs = ops_fsys(req);
-	struct node *from = ops_node(req, parent), *to = from ? ops_node(req, newparent) : NULL;
-	struct listing *found = NULL;
-	struct err e = ERR_INIT;
-	struct ops_wait w;
-	int rc;
-
-	if (!to)
-		return;
-	ops_wait_begin(&w, req);
-	rc = find(fs, from, name, &w.call, &found, &e);
-	if (!rc)
-		rc = move(fs, from, &found->items[0], to, newname, flags, &w.call, &e);
-	ops_wait_end(&w);
-	listing_free(found);
-	if (rc == -EBADMSG || rc == -EEXIST || rc == -EFBIG || rc == -EINVAL)
-		reply_reason(req, to, newname, rc, &e);
-	else if (rc == -EXDEV)
-		fuse_reply_err(req, EXDEV);
-	else
-		reply(req, "rename", from, name, rc, &e);
 }

@@ -9,9 +9,11 @@
 #include "cache/catalog.h"
 #include "client/buf.h"
 #include "client/cleanup.h"
+#include "client/log.h"
 #include "client/utf8.h"
 #include "fs/change.h"
 #include "fs/notify.h"
+#include "fs/pending.h"
 #include "fs/tree.h"
 #include "fs/xattr.h"
 
@@ -52,9 +54,10 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (!n)
 		return;
+	n = xattr_node(ops_fsys(req), n);
 	if (is_user(name))
 		rc = refresh(req, n, &e);
-	if (!rc && n->kind == NODE_LOCAL && is_user(name))
+	if (!rc && node_is_local(ops_fsys(req)->nodes, n) && is_user(name))
 		rc = ops_local_getxattr(ops_fsys(req), n, name, &value);
 	else if (!rc)
 		rc = xattr_get(ops_fsys(req), n, name, &value);
@@ -73,8 +76,9 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 	if (!n)
 		return;
+	n = xattr_node(ops_fsys(req), n);
 	rc = refresh(req, n, &e);
-	if (!rc && n->kind == NODE_LOCAL)
+	if (!rc && node_is_local(ops_fsys(req)->nodes, n))
 		rc = ops_local_listxattr(ops_fsys(req), n, &names);
 	else if (!rc)
 		rc = xattr_list(ops_fsys(req), n, &names);
@@ -156,6 +160,16 @@ static int copy_text(const char *value, size_t size, char **out)
 	return *out ? 0 : -ENOMEM;
 }
 
+static void discard(fuse_req_t req, struct node *n)
+{
+	struct err e = ERR_INIT;
+	int rc = pending_discard(ops_fsys(req), n, &e);
+
+	if (rc)
+		log_info("op=discard errno=%d: %s", -rc, err_text(&e, rc));
+	fuse_reply_err(req, -rc);
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		  int flags)
 {
@@ -165,13 +179,18 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 
 	if (!n)
 		return;
+	if (strcmp(name, XATTR_DISCARD) == 0) {
+		discard(req, n);
+		return;
+	}
+	n = xattr_node(ops_fsys(req), n);
 	if (!is_user(name)) {
 		fuse_reply_err(req, EOPNOTSUPP);
 	} else if (n->kind == NODE_ROOT && strcmp(name, XATTR_REFRESH) == 0) {
 		catalog_expire(ops_fsys(req)->catalog);
 		notify_expire(ops_fsys(req)->notify);
 		fuse_reply_err(req, 0);
-	} else if (n->kind == NODE_LOCAL) {
+	} else if (node_is_local(ops_fsys(req)->nodes, n)) {
 		rc = ops_local_setxattr(ops_fsys(req), n, name, value, size, flags);
 		fuse_reply_err(req, -rc);
 	} else if ((rc = copy_text(value, size, &text))) {
@@ -187,7 +206,8 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 	if (!n)
 		return;
-	if (is_user(name) && n->kind == NODE_LOCAL)
+	n = xattr_node(ops_fsys(req), n);
+	if (is_user(name) && node_is_local(ops_fsys(req)->nodes, n))
 		fuse_reply_err(req, -ops_local_setxattr(ops_fsys(req), n, name, NULL, 0, 0));
 	else if (is_user(name))
 		change_attribute(req, n, name, NULL, 0);

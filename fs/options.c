@@ -28,6 +28,9 @@ static const struct option {
 	 "the Azure Resource Manager (or embedded service) to talk to"},
 	{"registry", REGISTRY, 0, "NAME", "show this registry too, as @NAME; may be repeated"},
 	{"api_version", TEXT, AT(api_version), "DATE", "api-version of requests (2026-05-01)"},
+	{"save_timeout", SECONDS, AT(save_timeout), "SECONDS", "how long a save may take (10)"},
+	{"settle", SECONDS, AT(settle), "SECONDS",
+	 "how long a draft with a build context is quiet before it is published (1)"},
 	{"refresh", SECONDS, AT(refresh), "SECONDS", "how long lists count as fresh (30)"},
 	{"timeout", SECONDS, AT(timeout), "SECONDS", "how long one file operation may take (30)"},
 	{"max_requests", COUNT, AT(max_requests), "N", "requests under way at once (32)"},
@@ -82,6 +85,8 @@ void options_init(struct options *o)
 {
 	*o = (struct options){
 		.refresh = 30,
+		.save_timeout = 10,
+		.settle = 1,
 		.timeout = 30,
 		.max_requests = 32,
 		.readahead = 32,

@@ -25,8 +25,10 @@ struct options {
 	char *api_version;
 	char *registries[OPTIONS_REGISTRIES_MAX];
 	size_t n_registries;
-	double refresh; /* seconds */
-	double timeout; /* seconds */
+	double refresh;      /* seconds */
+	double timeout;      /* seconds */
+	double save_timeout; /* seconds */
+	double settle;       /* seconds */
 	unsigned max_requests;
 	unsigned readahead;
 	uint64_t cache_memory; /* bytes */

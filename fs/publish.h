@@ -1,23 +1,71 @@
 /*
- * publish - turns a draft into a version: one place that decides whether it can be one, uploads its
- * build context and registers it.
+ * publish - what a save amounts to: nothing, an update of tags and description, or one new version.
+ * One place decides it for edits of published versions, for drafts, and for a spec.yml that is
+ * written directly in an environment's directory.
+ *
+ * Functions block (call.h) and are called for one environment at a time (save.c sees to that, and
+ * settle.c). Errors with a text: -EBADMSG when it is no valid environment (file, line, column),
+ * -EEXIST when there is such a version, or as client/source.h has it. Any thread.
  */
 #ifndef MLENVFS_FS_PUBLISH_H
 #define MLENVFS_FS_PUBLISH_H
+
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "client/call.h"
 #include "client/err.h"
 #include "fs/fsys.h"
 #include "fs/node.h"
+#include "fs/proc.h"
+
+enum publish_what {
+	PUBLISH_NOTHING, /* it says what the version says already */
+	PUBLISH_ASIDE,   /* the file is no part of the definition: it stays on this machine */
+	PUBLISH_UPDATED, /* tags or description of the version were changed */
+	PUBLISH_NEW,
+};
+
+/* One file that is saved, in the directory of a version (upper.h). Everything is borrowed. */
+struct publish_edit {
+	struct scope *scope;
+	const char *vdir;
+	const char *rel;
+	const char *bytes;         /* where its bytes are: a path below the state directory */
+	const struct proc_id *who; /* who saves it */
+};
+
+struct publish_outcome {
+	enum publish_what what;
+	struct version *version; /* what the directory's files say now; a reference, may be NULL */
+	uint64_t journal;        /* to be ended with register_done() */
+};
+
+int publish_edit(struct fsys *fs, const struct publish_edit *p, struct call *c,
+		 struct publish_outcome *out, struct err *e);
+void publish_outcome_clear(struct publish_outcome *o);
+
+/* The checks of publish_edit() that need no request, for fsync: whether the bytes are valid. */
+int publish_check(struct fsys *fs, const struct publish_edit *p, struct err *e);
+
+/* The same for the spec.yml of a draft, at path. */
+int publish_check_draft(struct fsys *fs, const char *path, struct err *e);
 
 /*
- * Publishes the draft directory at path (below the drafts' directory) as a version of env, and
+ * Publishes the draft directory at path (below the state directory) as a version of env, and
  * removes from it then what the version holds; a draft in which nothing is left is removed. The
- * names that its place gives it win over those in its spec.yml. Blocks. -EBADMSG when it is no
- * valid environment, -EEXIST when there is such a version, or as client/source.h has it, with a
- * text; the draft is as it was then, with the text in its user.mlenvfs.error.
+ * names that its place gives it win over those in its spec.yml. by is the process that asks (0:
+ * none): spec.yml and conda.yml stay what they were for it. On an error the draft is as it was,
+ * with the text in its user.mlenvfs.error.
  */
 int publish_draft(struct fsys *fs, const char *path, struct node *env, const char *version,
-		  struct call *c, struct err *e);
+		  pid_t by, struct call *c, struct err *e);
+
+/* The same without a node: for drafts that publish themselves. */
+int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, const char *env,
+		     const char *version, const struct proc_id *by, struct call *c, struct err *e);
+
+/* Removes from the draft what was published of it, as long as it was not touched after `when`. */
+void publish_clear_draft(struct fsys *fs, const char *path, int64_t when);
 
 #endif

@@ -8,6 +8,7 @@
 #include "cache/catalog.h"
 #include "client/clock.h"
 #include "fs/node.h"
+#include "fs/pending.h"
 
 static void add_catalog(cJSON *o, const struct catalog_stats *s)
 {
@@ -47,6 +48,10 @@ int status_json(struct fsys *fs, struct buf *out)
 	cJSON_AddStringToObject(o, "mounted_at", when);
 	cJSON_AddNumberToObject(o, "inodes", (double)node_count(fs->nodes));
 	add_catalog(o, &stats);
+	if (pending_add(fs, o)) {
+		cJSON_Delete(o);
+		return -ENOMEM;
+	}
 	text = cJSON_PrintUnformatted(o);
 	if (text)
 		rc = buf_addstr(out, text);

@@ -694,20 +694,32 @@ static int list_local(struct fsys *fs, struct node *dir, const char *wanted, str
 	return tree_merge_local(fs, dir, *out, wanted);
 }
 
-static bool is_draft(const struct fsys *fs, const struct node *dir, const char *name)
+/* The answer needs nobody but the disk. */
+static bool is_local_name(const struct fsys *fs, const struct node *dir, const char *name)
 {
-	return dir->kind == NODE_ENV && tree_is_draft_name(name) && tree_has_drafts(fs, dir);
+	if (dir->kind == NODE_LOCAL)
+		return true;
+	if (!tree_has_local(fs, dir) || dir->kind == NODE_SCOPE)
+		return false;
+	return tree_is_probe(dir, name) || (dir->kind == NODE_ENV && tree_is_draft_name(name));
 }
 
-/* What is published under the name, or an environment that has only drafts. */
-static int lookup_published(struct fsys *fs, struct node *dir, const char *name, struct call *c,
-			    struct listing **out, struct err *e)
+/* Adds what lies on the disk to what is published: rc says whether that was found. */
+static int merge(struct fsys *fs, struct node *dir, const char *wanted, int rc,
+		 struct listing **out)
 {
-	int rc = lookup_any(fs, dir, name, c, out, e);
+	bool local = tree_has_local(fs, dir);
 
-	if (rc == -ENOENT && dir->kind == NODE_SCOPE && tree_has_drafts(fs, dir))
-		return tree_merge_local(fs, dir, *out, name);
-	return rc;
+	if (rc == -ENOENT && local && !*out)
+		*out = listing_new(0);
+	if ((rc && rc != -ENOENT) || !*out)
+		return rc;
+	hide_removed(fs, dir, *out);
+	if (!local)
+		return rc;
+	if (!(*out)->scope)
+		(*out)->scope = scope_ref(dir->scope);
+	return tree_merge_local(fs, dir, *out, wanted);
 }
 
 int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
@@ -718,14 +730,11 @@ int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing 
 	*out = NULL;
 	if (dir->kind == NODE_LOCAL)
 		return finish(list_local(fs, dir, NULL, out), out);
-	rc = finish(list_any(fs, dir, c, out, e), out);
-	if (rc == -ENOENT && dir->kind == NODE_ENV && tree_has_drafts(fs, dir) &&
-	    tree_env_is_local(fs, dir))
-		return finish(list_local(fs, dir, NULL, out), out);
-	if (rc)
-		return rc;
-	hide_removed(fs, dir, *out);
-	return tree_has_drafts(fs, dir) ? finish(tree_merge_local(fs, dir, *out, NULL), out) : 0;
+	rc = list_any(fs, dir, c, out, e);
+	if (rc == -ENOENT &&
+	    !(dir->kind == NODE_ENV && tree_has_local(fs, dir) && tree_env_is_local(fs, dir)))
+		return finish(rc, out);
+	return finish(merge(fs, dir, NULL, rc, out), out);
 }
 
 bool tree_is_probe(const struct node *dir, const char *name)
@@ -742,17 +751,24 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 	int rc;
 
 	*out = NULL;
-	if (dir->kind == NODE_LOCAL || is_draft(fs, dir, name))
+	if (is_local_name(fs, dir, name))
 		rc = finish(list_local(fs, dir, name, out), out);
 	else if (tree_is_probe(dir, name))
 		return -ENOENT;
 	else
-		rc = finish(lookup_published(fs, dir, name, c, out, e), out);
-	if (!rc)
-		hide_removed(fs, dir, *out);
+		rc = finish(merge(fs, dir, name, lookup_any(fs, dir, name, c, out, e), out), out);
 	if (!rc && (*out)->count == 0)
 		rc = finish(-ENOENT, out);
 	return rc;
+}
+
+int tree_published(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+		   struct listing **out, struct err *e)
+{
+	*out = NULL;
+	if (dir->kind == NODE_LOCAL || tree_is_probe(dir, name))
+		return -ENOENT;
+	return finish(lookup_any(fs, dir, name, c, out, e), out);
 }
 
 struct node *tree_intern(struct fsys *fs, struct node *dir, const struct tree_item *item)
@@ -807,6 +823,8 @@ static int refresh_version(struct fsys *fs, struct node *n, struct call *c, stru
 
 int tree_refresh(struct fsys *fs, struct node *n, struct call *c, struct err *e)
 {
+	if (node_is_local(fs->nodes, n))
+		return 0;
 	switch (n->kind) {
 	case NODE_ENV:
 		return refresh_env(fs, n, c, e);

@@ -56,6 +56,13 @@ int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing 
 int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call *c,
 		struct listing **out, struct err *e);
 
+/*
+ * The same of what is published only, whatever was removed or is edited here; the listing may be
+ * empty.
+ */
+int tree_published(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+		   struct listing **out, struct err *e);
+
 void listing_free(struct listing *l); /* NULL is allowed */
 
 /* A name that tools look for everywhere and that can't be in dir: nobody has to be asked. */
@@ -63,15 +70,15 @@ bool tree_is_probe(const struct node *dir, const char *name);
 
 /* ---- drafts: tree_local.c ---- */
 
-/* Whether a directory can hold drafts beside what is published. */
-bool tree_has_drafts(const struct fsys *fs, const struct node *dir);
+/* Whether a directory can hold files of the disk beside what is published. */
+bool tree_has_local(const struct fsys *fs, const struct node *dir);
 
 /* Whether there is a place for drafts of an environment on the disk. */
 bool tree_env_is_local(struct fsys *fs, const struct node *env);
 
 /*
- * Adds what lies on the disk to the listing of a directory (a NODE_LOCAL, or one that has drafts):
- * all of it, or the one name wanted.
+ * Puts what lies on the disk into the listing of a directory: all of it, or the one name wanted.
+ * What is edited replaces what is published; of everything else what is listed already goes before.
  */
 int tree_merge_local(struct fsys *fs, struct node *dir, struct listing *l, const char *wanted);
 

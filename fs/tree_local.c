@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include "client/cleanup.h"
+#include "fs/edit.h"
+#include "fs/edits.h"
 #include "fs/local.h"
 #include "fs/name.h"
+#include "fs/upper.h"
 
 bool tree_is_draft_name(const char *name)
 {
@@ -21,21 +24,38 @@ static bool is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Gone in between is no error: it is not listed. */
+static struct tree_item *find_item(const struct listing *l, const char *name)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcmp(l->items[i].name, name) == 0)
+			return &l->items[i];
+	return NULL;
+}
+
+static bool listed(const struct listing *l, const char *name)
+{
+	return find_item(l, name) != NULL;
+}
+
+/* Gone in between is no error: it is not listed. What is listed already goes before. */
 static int add_file(struct fsys *fs, struct listing *l, struct node *dir, const char *path,
 		    const char *name)
 {
 	struct tree_item item = {.kind = NODE_LOCAL, .scope = dir->scope};
-	_cleanup_free_ char *at = local_join(path, name);
+	_cleanup_free_ char *at = NULL;
 	char number[LOCAL_NUMBER_SIZE];
 	struct stat st;
-	int rc = at ? local_stat(fs->local, at, &st) : -ENOMEM;
+	int rc;
 
+	if (listed(l, name))
+		return 0;
+	at = local_join(path, name);
+	rc = at ? local_identify(fs->local, at, &st, number) : -ENOMEM;
 	if (rc)
-		return rc == -ENOENT ? 0 : rc;
+		return rc == -ENOENT || rc == -ENOTDIR ? 0 : rc;
 	item.type = st.st_mode & S_IFMT;
 	l->identity = 0;
-	return tree_add_copy(l, item, name, local_number(&st, number), at);
+	return tree_add_copy(l, item, name, number, at);
 }
 
 static int add_files(struct fsys *fs, struct listing *l, struct node *dir, const char *path,
@@ -61,14 +81,6 @@ static int add_files(struct fsys *fs, struct listing *l, struct node *dir, const
 			rc = add_file(fs, l, dir, path, d->d_name);
 	closedir(names);
 	return rc;
-}
-
-static bool listed(const struct listing *l, const char *name)
-{
-	for (size_t i = 0; i < l->count; i++)
-		if (strcmp(l->items[i].name, name) == 0)
-			return true;
-	return false;
 }
 
 static int add_local_env(struct fsys *fs, struct listing *l, struct node *dir, const char *path,
@@ -114,27 +126,133 @@ static int add_local_envs(struct fsys *fs, struct listing *l, struct node *dir, 
 	return rc;
 }
 
-bool tree_has_drafts(const struct fsys *fs, const struct node *dir)
+bool tree_has_local(const struct fsys *fs, const struct node *dir)
 {
-	return fs->local && dir->scope && dir->scope->writable && !dir->archived &&
-	       (dir->kind == NODE_ENV || dir->kind == NODE_SCOPE);
+	if (!fs->local || !dir->scope || !dir->scope->writable || dir->archived)
+		return false;
+	return dir->kind == NODE_SCOPE || dir->kind == NODE_ENV || dir->kind == NODE_VERSION ||
+	       dir->kind == NODE_CONTEXT || dir->kind == NODE_LOCAL;
 }
 
-/* The directory on the disk that a node's names lie in. To be freed. */
-static char *path_of(struct fsys *fs, struct node *dir)
+/* ---- the areas of a version's directory ---- */
+
+/* The name of rel when it lies directly in the directory `in`, else NULL. */
+static const char *name_in(const char *rel, const char *in)
 {
-	if (dir->kind == NODE_LOCAL)
-		return node_get_local(fs->nodes, dir);
-	return local_env_path(dir->scope, dir->name);
+	const char *slash = strrchr(rel, '/');
+	size_t len = slash ? (size_t)(slash - rel) : 0;
+
+	if (len != strlen(in) || strncmp(rel, in, len) != 0)
+		return NULL;
+	return slash ? slash + 1 : rel;
+}
+
+static void remove_item(struct listing *l, const char *name)
+{
+	struct tree_item *item = find_item(l, name);
+
+	if (item)
+		*item = l->items[--l->count];
+}
+
+/* A file that is edited is shown instead of the published one. */
+static int add_edited(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
+		      const char *in, const char *name)
+{
+	static const enum upper_area areas[] = {UPPER_EDIT, UPPER_SHOWN, UPPER_EDIT};
+	int rc = 0;
+
+	/* Twice: it may move from the one to the other meanwhile. */
+	for (size_t i = 0; !rc && i < sizeof(areas) / sizeof(*areas); i++) {
+		_cleanup_free_ char *at = upper_path(fs, areas[i], vdir, in);
+		size_t before = l->count;
+		struct stat st;
+		_cleanup_free_ char *path = at ? local_join(at, name) : NULL;
+
+		if (!path)
+			return -ENOMEM;
+		if (local_stat(fs->local, path, &st))
+			continue;
+		remove_item(l, name);
+		before = l->count;
+		rc = add_file(fs, l, dir, at, name);
+		if (l->count > before)
+			return rc;
+	}
+	return rc;
+}
+
+static int add_edits(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
+		     const char *in, const char *wanted)
+{
+	char **rels;
+	int rc = 0, n;
+
+	edit_sweep(fs, vdir);
+	if (!edits_any(fs->edits, vdir))
+		return 0;
+	n = edits_list(fs->edits, vdir, &rels);
+	if (n < 0)
+		return n;
+	for (int i = 0; !rc && i < n; i++) {
+		const char *name = name_in(rels[i], in);
+
+		if (name && (!wanted || strcmp(wanted, name) == 0))
+			rc = add_edited(fs, l, dir, vdir, in, name);
+	}
+	edits_list_free(rels, n);
+	return rc;
+}
+
+static int add_area(struct fsys *fs, struct listing *l, struct node *dir, enum upper_area area,
+		    const char *vdir, const char *in, const char *wanted)
+{
+	_cleanup_free_ char *path = upper_path(fs, area, vdir, in);
+
+	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
+}
+
+static int add_environment_files(struct fsys *fs, struct listing *l, struct node *dir,
+				 const char *wanted)
+{
+	_cleanup_free_ char *path = local_env_path(dir->scope, dir->name);
+
+	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
+}
+
+static int merge_version(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
+			 const char *in, const char *wanted)
+{
+	int rc = add_edits(fs, l, dir, vdir, in, wanted);
+
+	if (rc || (wanted && listed(l, wanted)))
+		return rc;
+	rc = add_area(fs, l, dir, UPPER_LOCAL, vdir, in, wanted);
+	if (rc)
+		return rc;
+	if (dir->kind == NODE_ENV)
+		return add_environment_files(fs, l, dir, wanted);
+	/* A directory of one version has scratch of its own, but for what lies in a context. */
+	if (dir->kind == NODE_LOCAL && strncmp(in, "context", strlen("context")) != 0)
+		return 0;
+	return add_area(fs, l, dir, UPPER_SCRATCH, vdir, in, wanted);
 }
 
 int tree_merge_local(struct fsys *fs, struct node *dir, struct listing *l, const char *wanted)
 {
+	_cleanup_free_ char *vdir = NULL;
 	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *in = NULL;
+	int rc;
 
 	if (dir->kind == NODE_SCOPE)
 		return add_local_envs(fs, l, dir, wanted);
-	path = path_of(fs, dir);
+	rc = upper_of_dir(fs, dir, &vdir, &in);
+	if (!rc)
+		return merge_version(fs, l, dir, vdir, in, wanted);
+	if (rc != -ENOENT || dir->kind != NODE_LOCAL)
+		return rc == -ENOENT ? 0 : rc;
+	path = node_get_local(fs->nodes, dir);
 	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
 }
 

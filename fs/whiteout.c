@@ -147,6 +147,28 @@ bool whiteout_any(struct whiteouts *w, uint64_t group)
 	return any;
 }
 
+static bool is_one_of(uint64_t ino, const uint64_t *but, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (but[i] == ino)
+			return true;
+	return false;
+}
+
+bool whiteout_others(struct whiteouts *w, uint64_t group, const uint64_t *but, int n)
+{
+	const struct group *g;
+	bool found = false;
+
+	pthread_mutex_lock(&w->lock);
+	g = *find_locked(w, group);
+	for (size_t i = 0; g && !found && i < INO_BUCKETS; i++)
+		for (const struct removed *r = g->removed[i]; r && !found; r = r->next)
+			found = !is_one_of(r->ino, but, n);
+	pthread_mutex_unlock(&w->lock);
+	return found;
+}
+
 void whiteout_remove(struct whiteouts *w, uint64_t group, uint64_t ino)
 {
 	struct removed *found = NULL;

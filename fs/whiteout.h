@@ -31,6 +31,9 @@ bool whiteout_has(struct whiteouts *w, uint64_t group, uint64_t ino);
 /* Whether anything of the group is. */
 bool whiteout_any(struct whiteouts *w, uint64_t group);
 
+/* Whether anything of it is but the n names given. */
+bool whiteout_others(struct whiteouts *w, uint64_t group, const uint64_t *but, int n);
+
 /* That name is back (or was never removed). */
 void whiteout_remove(struct whiteouts *w, uint64_t group, uint64_t ino);
 

@@ -3,8 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "client/cleanup.h"
 #include "client/clock.h"
+#include "fs/edit.h"
+#include "fs/shown.h"
 #include "fs/status.h"
+#include "fs/tree.h"
+#include "fs/upper.h"
 
 enum { XATTR_NAME_SIZE = 256 };
 
@@ -105,6 +110,18 @@ static struct version *version_of(struct fsys *fs, struct node *n)
 	return n->kind == NODE_VERSION ? node_get_version(fs->nodes, n) : NULL;
 }
 
+/* Why the last save under n's version, or in an environment's directory, failed. */
+static int get_reason(struct fsys *fs, struct node *n, struct buf *out)
+{
+	struct node *dir = n->kind == NODE_ENV ? n : tree_version_of(n);
+	_cleanup_free_ char *vdir = NULL;
+	_cleanup_free_ char *rel = NULL;
+
+	if (!dir || upper_of_dir(fs, dir, &vdir, &rel))
+		return -ENODATA;
+	return edit_get_reason(fs, vdir, out);
+}
+
 int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out)
 {
 	struct version *v;
@@ -114,6 +131,8 @@ int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out
 		return -EOPNOTSUPP;
 	if (n->kind == NODE_ROOT && strcmp(name, XATTR_STATUS) == 0)
 		return status_json(fs, out);
+	if (strcmp(name, XATTR_ERROR) == 0)
+		return get_reason(fs, n, out);
 	v = version_of(fs, n);
 	if (!v)
 		return -ENODATA;
@@ -133,12 +152,27 @@ static bool fits_value(const char *value)
 	return !value || strlen(value) <= XATTR_VALUE_MAX;
 }
 
+struct node *xattr_node(struct fsys *fs, struct node *n)
+{
+	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
+	struct upper_place p;
+
+	if (!path || upper_parse(path, &p) || (p.area != UPPER_SHOWN && p.area != UPPER_EDIT) ||
+	    strcmp(p.rel, "spec.yml") != 0)
+		return n;
+	return n->parent->kind == NODE_VERSION ? n->parent : n;
+}
+
 int xattr_list(struct fsys *fs, struct node *n, struct buf *out)
 {
 	struct version *v = version_of(fs, n);
 
 	if (!v)
 		return 0;
+	if (!shown_lists_tags(fs, tree_version_of(n), v)) {
+		version_unref(v);
+		return 0;
+	}
 	if (v->description && fits_value(v->description))
 		buf_add(out, XATTR_DESCRIPTION, sizeof(XATTR_DESCRIPTION));
 	for (size_t i = 0; i < v->n_tags; i++) {

@@ -24,12 +24,19 @@ enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 #define XATTR_MLENVFS     "user.mlenvfs."
 #define XATTR_STATUS      "user.mlenvfs.status"
 #define XATTR_REFRESH     "user.mlenvfs.refresh"
+#define XATTR_DISCARD     "user.mlenvfs.discard"
 
 /*
  * Appends the value. -ENODATA when n has no such attribute, -EOPNOTSUPP for namespaces other than
  * user.*, -E2BIG when the value is larger than an attribute can be. Makes no request.
  */
 int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out);
+
+/*
+ * The node whose attributes n has: those of a spec.yml that is edited are its version's. n itself
+ * for all others.
+ */
+struct node *xattr_node(struct fsys *fs, struct node *n);
 
 /* Appends the listed names, each with its NUL. -E2BIG as above. */
 int xattr_list(struct fsys *fs, struct node *n, struct buf *out);

@@ -45,7 +45,7 @@ def test_a_draft_is_published_by_a_rename(service, mount):
     assert service.get_version("a", "2")["properties"]["image"] == "mcr.microsoft.com/azureml/base:2"
     assert sorted(os.listdir(mount.local / "a")) == ["1", "2", "latest"]
     assert os.readlink(mount.local / "a/latest") == "2"
-    assert "name: a\nversion: \"2\"" in (mount.local / "a/2/spec.yml").read_text()
+    wait_until(lambda: "name: a\nversion: \"2\"" in (mount.local / "a/2/spec.yml").read_text(), 10, "the full text")
     assert service.counters()["routes"].get("PUT version") == 1
 
 
@@ -211,9 +211,9 @@ def test_what_was_written_while_it_was_published_is_not_lost(service, mount):
     (draft / "spec.yml").write_text(SPEC)
     service.set_faults({"path": "*/versions/2", "method": "PUT", "delay_ms": 1000})
     spec = os.open(draft / "spec.yml", os.O_WRONLY | os.O_APPEND)
-    flights = requests(service)
+    flights = puts(service)
     with subprocess.Popen(["mv", draft, mount.local / "a/2"]) as mv:
-        wait_until(lambda: requests(service) > flights or mv.poll() is not None, 20, "the publication")
+        wait_until(lambda: puts(service) > flights or mv.poll() is not None, 20, "the publication")
         os.write(spec, b"# a last thought\n")
         os.close(spec)
         assert mv.wait(60) == 0
@@ -221,8 +221,9 @@ def test_what_was_written_while_it_was_published_is_not_lost(service, mount):
     assert versions(service, "a") == {"1", "2"}
 
 
-def requests(service):
-    return service.counters()["total"]
+def puts(service):
+    """Requests that make a version: by then everything of it was read."""
+    return service.counters()["routes"].get("PUT version", 0)
 
 
 def test_direct_io(mount):
@@ -235,13 +236,12 @@ def test_direct_io(mount):
 def test_where_no_drafts_are(service, mount, make_mount):
     version = next((mount.path / "@azureml").glob("*"))
     assert errno_of(os.mkdir, version / ".draft") == errno.EROFS
-    assert errno_of(os.mkdir, mount.local / "a/2") == errno.EROFS
-    assert "mkdir .2" in mount.log(), "the log says how"
+    assert errno_of(os.mkdir, mount.local / "a/1") == errno.EEXIST
+    assert errno_of(os.mkdir, mount.local / "a/no good") == errno.EINVAL
     assert errno_of(os.mkdir, mount.local / "a") == errno.EEXIST
     assert errno_of(os.mkdir, mount.local / "no good") == errno.EINVAL
     (mount.local / "a/.d").mkdir()
     assert errno_of(os.rename, mount.local / "a/.d", mount.local / "a/no good") == errno.EBADMSG
-    assert errno_of(os.rename, mount.local / "a/.d", mount.local / "a/1/x") == errno.EROFS
     readonly = make_mount(service=service, options={"ro": True})
     assert errno_of(os.mkdir, readonly.local / "a/.draft") == errno.EROFS
     assert os.listdir(readonly.local / "a")

@@ -128,9 +128,9 @@ def test_getxattr_sizes_are_as_on_a_local_disk(fresh):
     assert said.strip() == f"8 (-1, {errno.ERANGE}) 8 8"
 
 
-def test_content_can_not_be_changed_yet_and_says_so(fresh):
-    service, mount = fresh
+def test_a_read_only_mount_refuses_at_once(service, make_mount):
     service.put_version("e", "1", IMAGE)
+    mount = make_mount(service=service, options={"ro": True})
     spec = mount.local / "e/1/spec.yml"
     assert errno_of(open, spec, "a") == errno.EROFS
     assert errno_of(open, mount.local / "e/1/new", "w") == errno.EROFS

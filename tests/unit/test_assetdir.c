@@ -426,6 +426,30 @@ static void ignored_files_are_left_out(void **state)
 	assert_files(p, ".amlignore Dockerfile keep.log sub/tmp/y");
 }
 
+static void temporary_names_are_left_out_everywhere(void **state)
+{
+	const struct place *p = *state;
+
+	put_context(p);
+	put(p, "ctx/.Dockerfile.swp", "");
+	put(p, "ctx/.Dockerfile.aB3dEf", "");
+	put(p, "ctx/sub/deep/a.py", "");
+	put(p, "ctx/sub/deep/a.py~", "");
+	put(p, "ctx/sub/deep/4913", "");
+	put(p, "ctx/sub/.~tmp~/b.py", "");
+	put(p, "ctx/sub/.ipynb_checkpoints/c.ipynb", "");
+	put(p, "ctx/sub/Dockerfile.cuda12", "");
+	put_link(p, "ctx/sub/.#a.py", "user@host.123:456");
+	assert_files(p, "Dockerfile sub/Dockerfile.cuda12 sub/deep/a.py");
+	/* No rule brings them back. */
+	put(p, "ctx/.amlignore", "!*~\n!*.swp\n");
+	assert_files(p, ".amlignore Dockerfile sub/Dockerfile.cuda12 sub/deep/a.py");
+	put(p, "spec.yml", "name: n\nbuild:\n  path: ctx\n  dockerfile_path: Dockerfile.orig\n");
+	put(p, "ctx/Dockerfile.orig", "");
+	assert_refused(p, -EBADMSG, "no file Dockerfile.orig");
+	assert_refused(p, -EBADMSG, "temporary name");
+}
+
 static void patterns_match_as_with_git(void **state)
 {
 	static const struct {
@@ -560,6 +584,7 @@ int main(void)
 		TEST(what_is_no_file_is_refused),
 		TEST(too_few_descriptors_are_an_error_in_words),
 		TEST(ignored_files_are_left_out),
+		TEST(temporary_names_are_left_out_everywhere),
 		TEST(patterns_match_as_with_git),
 		TEST(hostile_rules_end),
 		TEST(nothing_outside_root_is_opened),

@@ -130,7 +130,7 @@ static void put_is_checked(void **state)
 	assert_blob_error(t, 400, "InvalidMetadata");
 	CALL(t, "PUT", C1 "/a", "second", 6, BLOCKBLOB, {"x-ms-meta-a", "\xff"});
 	assert_blob_error(t, 400, "InvalidMetadata");
-	CALL(t, "PUT", C1 "/a", "second", 6, BLOCKBLOB, {"x-ms-copy-source", "http://x/"});
+	CALL(t, "PUT", C1 "/a", NULL, 0, {"x-ms-copy-source", "http://x/"});
 	assert_blob_error(t, 400, "UnsupportedHeader");
 	CALL(t, "PUT", C1 "/a?comp=lease", NULL, 0, BLOCKBLOB);
 	assert_blob_error(t, 400, "InvalidQueryParameterValue");

@@ -143,6 +143,37 @@ static void sas_vector(void **state)
 	assert_string_equal(sig, "CHgu//c3uMJGOEwGBVHMQo5iOjbgVt8fGOGl96NRcA0=");
 }
 
+static void sas_text(void **state)
+{
+	struct sas sas = {.sv = "2021-12-02",
+			  .sr = "c",
+			  .st = "",
+			  .se = "2030-01-01T00:00:00Z",
+			  .sp = "rcwl",
+			  .spr = "",
+			  .canonical = "/blob/exampleacct/c1"};
+	struct buf text = BUF_INIT(1024), small = BUF_INIT(20);
+	char time[CLOCK_ISO_SIZE];
+
+	(void)state;
+	assert_int_equal(sharedkey_add_sas(&text, &sas, KEY, NULL), 0);
+	assert_string_equal(buf_str(&text),
+			    "sv=2021-12-02&sr=c&se=2030-01-01T00%3A00%3A00Z&sp=rcwl"
+			    "&sig=CHgu%2F%2Fc3uMJGOEwGBVHMQo5iOjbgVt8fGOGl96NRcA0%3D");
+	buf_reset(&text);
+	sas.st = "2022-01-01T00:00:00Z";
+	sas.spr = "https";
+	assert_int_equal(sharedkey_add_sas(&text, &sas, KEY, NULL), 0);
+	assert_non_null(strstr(buf_str(&text), "&st=2022-01-01T00%3A00%3A00Z&"));
+	assert_non_null(strstr(buf_str(&text), "&spr=https&sig="));
+	assert_int_equal(sharedkey_add_sas(&small, &sas, KEY, NULL), -EFBIG);
+	assert_int_equal(sharedkey_add_sas(&text, &sas, "not base64!", NULL), -EINVAL);
+	sharedkey_sas_time(INT64_C(1663187631999999999), time);
+	assert_string_equal(time, "2022-09-14T20:33:51Z");
+	buf_free(&text);
+	buf_free(&small);
+}
+
 static void bad_key(void **state)
 {
 	struct err e = ERR_INIT;
@@ -213,6 +244,7 @@ int main(void)
 		cmocka_unit_test(repeated_parameter),
 		cmocka_unit_test(date_header_counts_only_alone),
 		cmocka_unit_test(sas_vector),
+		cmocka_unit_test(sas_text),
 		cmocka_unit_test(bad_key),
 		cmocka_unit_test(equal),
 		cmocka_unit_test(base64_vectors),

@@ -1,0 +1,100 @@
+/*
+ * edits - which files of published versions are being edited, and how far each is.
+ *
+ * A file is known by the directory of its version ("<scope>/<env>/<version>", upper.h) and its path
+ * in there. It is dirty when something was written that was not saved yet; its bytes lie in the
+ * edit area then, else in the shown area. The table is in memory only: both areas belong to the
+ * running mount.
+ *
+ *   state    | event                      | next
+ *   ---------+----------------------------+------------------------------------------------
+ *   -        | opened for writing, made   | clean
+ *   clean    | written                    | dirty
+ *   dirty    | save begins (edits_take)   | clean, whatever comes of it: a save that failed is
+ *            |                            |   not tried again until something is written
+ *   clean    | owner ended, nobody writes | dropped: the published file again
+ *   clean    | nobody ever saved it       | dropped EDITS_LIFE after it was last touched
+ *
+ * Any thread; nothing blocks.
+ */
+#ifndef MLENVFS_FS_EDITS_H
+#define MLENVFS_FS_EDITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fs/proc.h"
+
+/* How long an edit that came to nothing is shown, and a draft's leftovers are taken, in ns. */
+#define EDITS_LIFE (INT64_C(10) * 1000000000)
+
+struct edits;
+
+struct edit {
+	bool dirty;
+	bool killed;          /* the last flush was of a process that a signal ended */
+	bool fresh;           /* made here: there is no published file of the name */
+	bool attempted;       /* it was saved, or refused, at least once */
+	bool saved;           /* the last of these went well */
+	unsigned int writers; /* open for writing */
+	struct proc_id owner; /* who saved it last, or tried */
+	int64_t touched;      /* clock of edits_new() */
+};
+
+struct edits *edits_new(int64_t (*now)(void)); /* NULL: clock_mono() */
+void edits_free(struct edits *t);              /* NULL is allowed */
+
+/* Around each move of a file between areas and the change of its state: renames on the local disk
+ * only, nothing that waits. */
+void edits_lock(struct edits *t);
+void edits_unlock(struct edits *t);
+
+/* Adds a clean file, or touches the one that is there. 0 or -ENOMEM. */
+int edits_add(struct edits *t, const char *dir, const char *rel, bool fresh);
+void edits_remove(struct edits *t, const char *dir, const char *rel);
+
+/* false when there is none. out may be NULL. */
+bool edits_get(struct edits *t, const char *dir, const char *rel, struct edit *out);
+
+/* Whether any file of the directory is edited. */
+bool edits_any(struct edits *t, const char *dir);
+
+/* The paths of all files of the directory, to be freed with edits_list_free(). Count or -ENOMEM. */
+int edits_list(struct edits *t, const char *dir, char ***out);
+void edits_list_free(char **list, int n);
+
+/* All directories with files, in the same way. */
+int edits_dirs(struct edits *t, char ***out);
+
+/* Something was written: true when it was clean before. */
+bool edits_dirty(struct edits *t, const char *dir, const char *rel);
+
+/* A save begins: true when it was dirty. It is clean then. */
+bool edits_take(struct edits *t, const char *dir, const char *rel);
+
+/* One more, or one fewer, has it open for writing. Returns how many have. */
+unsigned int edits_writers(struct edits *t, const char *dir, const char *rel, int change);
+
+/* Who saved it, or tried to. */
+void edits_attempted(struct edits *t, const char *dir, const char *rel, const struct proc_id *who,
+		     bool saved);
+
+void edits_set_killed(struct edits *t, const char *dir, const char *rel, bool killed);
+
+/* Whether a clean file has had its time (the table above). */
+bool edits_is_over(struct edits *t, const char *dir, const char *rel);
+
+/*
+ * The version that what the directory shows was published as; "" as long as that is the directory's
+ * own. Forgotten with the last file of the directory.
+ */
+void edits_set_base(struct edits *t, const char *dir, const char *version);
+char *edits_get_base(struct edits *t, const char *dir); /* to be freed; NULL: its own */
+
+/* The directory was published from a draft: for EDITS_LIFE from now what a copying program still
+ * brings is taken. */
+void edits_set_glowing(struct edits *t, const char *dir);
+bool edits_glowing(struct edits *t, const char *dir); /* true begins the time anew */
+
+#endif
