@@ -22,7 +22,7 @@ SETTLE = 0.2
 POINTS_MAX = 400
 UNHURT_IN_A_ROW = 2
 EMBEDDED_KINDS = [kind for kind in KINDS if kind.name in ("mv of a draft", "spec.yml in place", "context file renamed over")]
-OPTIONS = {"refresh": 3600}
+OPTIONS = {"refresh": 3600, "settle": SETTLE}
 
 
 @pytest.fixture
@@ -63,8 +63,7 @@ class Loop(Judge):
         self.begin(save)
         save.warm(self.mount.local)
         self.mount.killpoint.arm(point)
-        hung = save.run(self.mount.local, rescue=self.mount.abort,
-                        meanwhile=lambda: bool(self.mount.killpoint.what))
+        hung = save.run(self.mount.local, rescue=self.mount.abort, meanwhile=self.mount.stuck)
         self.await_kill(point)
         save.what = self.mount.killpoint.what and f"killed before call {point}, {self.mount.killpoint.what}"
         self.saves.append(save)
@@ -73,12 +72,12 @@ class Loop(Judge):
             self.expect_unhurt(save)
             self.mount.killpoint.disarm()
             self.mount.process.kill()
-        if hung:
-            self.problem(save, "the program hung")
         try:
             self.mount.died()
         except MountError as end:
             self.problem(save, str(end))
+        if hung:
+            self.problem(save, "the program hung, until the connection to the daemon was aborted")
 
     def await_kill(self, point):
         """What the daemon does after its reply belongs to the save: waits for the kill, or until it is quiet."""

@@ -4,15 +4,25 @@ import mmap
 import signal
 import struct
 import subprocess
+import time
 from pathlib import Path
 
-from lib.mount import Mount, MountError, force_unmount
+from lib.mount import Mount, MountError, force_unmount, wait_until
 
 SIZE = 4096
 WHAT_OFFSET, WHAT_SIZE = 24, 512
 END_SECONDS = 10
+STUCK_SECONDS = 0.3
 MNT_FORCE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _text(path):
+    """What a file of /proc says; "" when what it is about is gone."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 class KillPoint:
@@ -57,6 +67,7 @@ class MortalMount(Mount):
 
     def __init__(self, binary, killpoint, **how):
         self.killpoint = killpoint
+        self.stuck_since = None
         killpoint.free()
         super().__init__(binary, env={**killpoint.env, **how.pop("env", {})}, **how)
 
@@ -66,28 +77,32 @@ class MortalMount(Mount):
 
     def died(self):
         """Waits for the end that the killpoint makes, and clears the mount point; fails when it was another end."""
-        try:
-            status = self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            threads = self._threads()
+        wait_until(lambda: self.process.poll() is not None or self.stuck(), END_SECONDS, "the end of the daemon")
+        stuck = self.process.poll() is None
+        if stuck:
             self.abort()
-            self.process.wait(END_SECONDS)
-            self._clear()
-            raise MountError("killed, it did not end until its connection was aborted: "
-                             f"{threads}") from None
-        self._clear()
+        status = self.process.wait(END_SECONDS)
+        force_unmount(self.path)
+        self.killpoint.free()
+        if stuck:
+            raise MountError("killed, it could not end before its connection was aborted: a thread waited for a lock that "
+                             "the kernel holds until a request is answered")
         if status != -signal.SIGKILL:
             raise MountError(f"it ended with status {status}, not by the kill\n{self.log()}")
 
-    def _threads(self):
-        """What each of its threads is and where in the kernel it waits, for what can't end."""
-        found = []
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            try:
-                found.append((task / "wchan").read_text() or "-")
-            except OSError:
-                found.append("gone")
-        return found
+    def stuck(self):
+        """
+        Killed, but one of its threads waits in the kernel for a directory that is locked until the daemon
+        answers, which it never will.
+        """
+        now = time.monotonic()
+        waits = [_text(task / "wchan").startswith("fuse_reverse_inval") and " D " in _text(task / "stat")
+                 for task in Path(f"/proc/{self.pid}/task").iterdir()]
+        if not (self.killpoint.what and any(waits)):
+            self.stuck_since = None
+            return False
+        self.stuck_since = self.stuck_since or now
+        return now - self.stuck_since > STUCK_SECONDS
 
     def abort(self):
         """Ends what waits for the daemon (root's way; nobody but the kernel's file for it has another)."""
@@ -106,7 +121,3 @@ class MortalMount(Mount):
         self.killpoint.free()
         if problems:
             raise MountError("\n".join(problems) + "\n" + self.log())
-
-    def _clear(self):
-        force_unmount(self.path)
-        self.killpoint.free()

@@ -327,9 +327,8 @@ class Save:
 
     def run(self, workspace, how=None, rescue=lambda: None, meanwhile=lambda: False):
         """
-        Saves, in a process of its own; gives whether that hung: it took longer than any deadline, or it did
-        not end soon after meanwhile(), which is called over and over, was true: the daemon is gone. rescue()
-        then has to let it go.
+        Saves, in a process of its own; gives whether that hung: it took longer than any deadline, or
+        meanwhile(), which is called over and over, says so. rescue() then has to let it go.
         """
         reading, writing = os.pipe()
         child = os.fork()
@@ -361,9 +360,7 @@ def _await(pipe, meanwhile):
     """Waits for the process at the other end of the pipe; gives whether it ended in time."""
     end = time.monotonic() + CHILD_SECONDS
     while not _readable(pipe, POLL_SECONDS):
-        if meanwhile():
-            return _readable(pipe, AFTER_SECONDS)
-        if time.monotonic() > end:
+        if meanwhile() or time.monotonic() > end:
             return False
     return True
 
