@@ -21,7 +21,7 @@ static void patch(const char *text, const char *expected)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
 	_cleanup_buf_ struct buf again = BUF_INIT(TEXT_MAX);
-	int rc = spec_patch(text, strlen(text), "env", "12", &out);
+	int rc = spec_patch(text, strlen(text), "env", "12", true, &out);
 
 	if (rc != (expected ? 0 : -EBADMSG))
 		fail_msg("%d of:\n%s", rc, text);
@@ -31,7 +31,7 @@ static void patch(const char *text, const char *expected)
 	}
 	assert_string_equal(buf_str(&out), expected);
 	/* What says that already is not touched. */
-	assert_int_equal(spec_patch(expected, strlen(expected), "env", "12", &again), 0);
+	assert_int_equal(spec_patch(expected, strlen(expected), "env", "12", true, &again), 0);
 	assert_string_equal(buf_str(&again), expected);
 }
 
@@ -112,7 +112,7 @@ static void test_values_that_are_no_plain_text(void **state)
 		struct spec *spec;
 
 		/* It can't be done, or it was: there is nothing in between. */
-		if (spec_patch(texts[i], strlen(texts[i]), "env", "12", &out)) {
+		if (spec_patch(texts[i], strlen(texts[i]), "env", "12", true, &out)) {
 			assert_int_equal(out.len, 0);
 			continue;
 		}
@@ -190,7 +190,7 @@ static void test_what_does_not_fit(void **state)
 	_cleanup_buf_ struct buf out = BUF_INIT(10);
 
 	(void)state;
-	assert_int_equal(spec_patch(text, sizeof(text) - 1, "env", "12", &out), -EFBIG);
+	assert_int_equal(spec_patch(text, sizeof(text) - 1, "env", "12", true, &out), -EFBIG);
 }
 
 int main(void)
