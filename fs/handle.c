@@ -60,6 +60,15 @@ struct handle *handle_new(struct handles *hs)
 	return h;
 }
 
+void handle_set_file(struct handles *hs, struct handle *h, int fd, uint64_t ino, bool writing)
+{
+	pthread_mutex_lock(&hs->lock);
+	h->fd = fd;
+	h->ino = ino;
+	h->writing = writing;
+	pthread_mutex_unlock(&hs->lock);
+}
+
 void handle_free(struct handles *hs, struct handle *h)
 {
 	pthread_mutex_lock(&hs->lock);

@@ -88,8 +88,7 @@ int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
 	if (rc == -ENOENT && upper_is_over(path))
 		rc = -ESTALE;
 	if (!rc) {
-		h->fd = fd;
-		h->ino = n->ino;
+		handle_set_file(fs->handles, h, fd, n->ino, writes(flags));
 		if (writes(flags))
 			note_writer(fs, path, flags, h);
 	}

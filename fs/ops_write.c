@@ -57,7 +57,6 @@ int ops_write_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct 
 	}
 	if (rc)
 		return rc;
-	h->writing = true;
 	h->sync = flags & (O_SYNC | O_DSYNC);
 	if (proc_of_thread(by, &h->who))
 		h->who = (struct proc_id){0};

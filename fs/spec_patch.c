@@ -14,10 +14,20 @@ struct cut {
 	bool quoted;
 };
 
+/* A byte order mark is in no column. */
+static size_t skip_mark(const char *text, size_t len)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	return len >= sizeof(mark) - 1 && memcmp(text, mark, sizeof(mark) - 1) == 0
+		       ? sizeof(mark) - 1
+		       : 0;
+}
+
 /* The offset of a place, whose column counts characters; len when it is past the end. */
 static size_t offset_of(const char *text, size_t len, int line, int column)
 {
-	size_t at = 0;
+	size_t at = skip_mark(text, len);
 
 	for (; line > 1 && at < len; at++)
 		line -= text[at] == '\n';
@@ -36,17 +46,25 @@ static size_t value_length(const char *text, size_t len)
 		return 0;
 	if (*text == '"' || *text == '\'') {
 		end = memchr(text + 1, *text, len - 1);
-		/* Escaped or doubled quotes: no name has them. */
-		if (!end || memchr(text, '\n', (size_t)(end - text)) ||
-		    memchr(text, '\\', (size_t)(end - text)))
-			return 0;
-		return (size_t)(end - text) + 1;
+		return end ? (size_t)(end - text) + 1 : 0;
 	}
-	while (n < len && text[n] != '\n' && text[n] != '\r' && strncmp(text + n, " #", 2) != 0)
+	while (n < len && text[n] != '\n' && text[n] != '\r' &&
+	       !(text[n] == '#' && n && (text[n - 1] == ' ' || text[n - 1] == '\t')))
 		n++;
 	while (n && (text[n - 1] == ' ' || text[n - 1] == '\t'))
 		n--;
 	return n;
+}
+
+/* Whether the n bytes at text are all of the value, and nothing else: no escapes, no second line,
+ * nothing of a mapping in braces. */
+static bool is_whole(const char *text, size_t n, const struct yaml_node *value)
+{
+	if (n && (*text == '"' || *text == '\'')) {
+		text++;
+		n -= 2;
+	}
+	return n == value->len && memcmp(text, value->text, n) == 0;
 }
 
 /* A name that is not there gets a line of its own before the first key. */
@@ -79,18 +97,26 @@ static int find_cut(const char *text, size_t len, const struct yaml_node *root, 
 		n = value_length(text + cut->from, len - cut->from);
 		cut->to = cut->from + n;
 		cut->by = by;
-		return n ? 0 : -EBADMSG;
+		return n && is_whole(text + cut->from, n, value) ? 0 : -EBADMSG;
 	}
 	return missing ? insert(text, len, root, key, by, cut) : 0;
 }
 
-static void add_value(struct buf *out, const struct cut *cut)
+/* The line end that the text has. */
+static const char *line_end(const char *text, size_t len)
+{
+	const char *end = memchr(text, '\n', len);
+
+	return end && end > text && end[-1] == '\r' ? "\r\n" : "\n";
+}
+
+static void add_value(struct buf *out, const struct cut *cut, const char *end)
 {
 	if (cut->key)
 		buf_addf(out, "%s: ", cut->key);
 	buf_addf(out, cut->quoted ? "\"%s\"" : "%s", cut->by);
 	if (cut->key)
-		buf_addch(out, '\n');
+		buf_addstr(out, end);
 }
 
 int spec_patch(const char *text, size_t len, const char *name, const char *version, bool whole,
@@ -126,7 +152,7 @@ int spec_patch(const char *text, size_t len, const char *name, const char *versi
 		if (!cut->by)
 			continue;
 		buf_add(out, text + at, cut->from - at);
-		add_value(out, cut);
+		add_value(out, cut, line_end(text, len));
 		at = cut->to;
 	}
 	return buf_add(out, text + at, len - at);

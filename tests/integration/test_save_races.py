@@ -108,3 +108,20 @@ def test_a_dockerfile_edited_right_after_its_version_was_copied_is_saved(service
     subprocess.run(["sed", "-i", "$a# more", mount.local / "a/9/Dockerfile"], check=True, timeout=60)
     assert "10" in versions(service)
     assert (mount.local / "a/10/context/Dockerfile").read_text().endswith("# more\n")
+
+
+def test_two_files_of_a_draft_that_are_written_at_once_are_one_version(service, mount):
+    """As programs do that copy several files at once: spec.yml is closed when half of conda.yml is there."""
+    draft = mount.local / "a/2"
+    draft.mkdir()
+    with open(draft / "conda.yml", "w", encoding="utf-8") as conda:
+        conda.write("dependencies:\n- python=3.10\n")
+        conda.flush()
+        (draft / "spec.yml").write_text("image: mcr.microsoft.com/azureml/base:2\nconda_file: conda.yml\n")
+        descriptor = os.open(draft, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        assert versions(service) == {"1"}
+        conda.write("- numpy\n")
+    assert versions(service) == {"1", "2"}
+    assert "numpy" in service.get_version("a", "2")["properties"]["condaFile"]
