@@ -55,7 +55,10 @@ BIN      := $(B)/mlenvfs
 UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNIT_SRCS    := $(wildcard tests/unit/test_*.c)
 UNIT_BINS    := $(patsubst %.c,$(B)/%,$(UNIT_SRCS))
-TOOL_BINS    := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
+PRELOADS     := tests/tools/killpoint.c
+TOOL_BINS    := $(patsubst %.c,$(B)/%,$(filter-out $(PRELOADS),$(wildcard tests/tools/*.c)))
+# Libraries to be preloaded; a sanitizer wants to be the first library and leaves no room for one.
+TOOL_LIBS    := $(if $(SAN),,$(PRELOADS:%.c=$(B)/%.so))
 FUZZ_BINS    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 
 all: $(BIN)
@@ -82,12 +85,17 @@ $(B)/tests/tools/%: $(B)/tests/tools/%.o $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+$(B)/tests/tools/%.so: tests/tools/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP -o $@ $<
+
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 unit-bins: $(UNIT_BINS)
-tools: $(TOOL_BINS)
+tools: $(TOOL_BINS) $(TOOL_LIBS)
 fuzz-bins: $(FUZZ_BINS)
 
 .PHONY: all unit-bins tools fuzz-bins

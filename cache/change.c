@@ -398,7 +398,7 @@ static struct env *env_with(const struct env *known, const char *name, const str
 	struct env fields = {.name = name, .created = v->created, .modified = v->modified};
 
 	if (known)
-		fields = *known;
+		fields = env_copy_fields(known);
 	fields.latest_version = v->version;
 	fields.next_version = NULL;
 	return env_new(&fields);

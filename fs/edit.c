@@ -18,6 +18,7 @@
 #include "fs/render.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
+#include "fs/writing.h"
 #include "fs/xattr.h"
 
 enum {
@@ -344,6 +345,14 @@ void edit_leave(struct fsys *fs, const char *vdir, const char *rel)
 	edits_unlock(fs->edits);
 }
 
+/* A file that was open already when it got its name has writers that nobody counted. */
+static bool has_writers(struct fsys *fs, const char *vdir, const char *rel)
+{
+	_cleanup_free_ char *path = upper_path(fs, UPPER_SHOWN, vdir, rel);
+
+	return !path || writing_at(fs, path, WRITING_OPEN);
+}
+
 void edit_sweep(struct fsys *fs, const char *vdir)
 {
 	char **rels;
@@ -354,7 +363,7 @@ void edit_sweep(struct fsys *fs, const char *vdir)
 	n = edits_list(fs->edits, vdir, &rels);
 	edits_lock(fs->edits);
 	for (int i = 0; i < n; i++)
-		if (edits_is_over(fs->edits, vdir, rels[i]))
+		if (edits_is_over(fs->edits, vdir, rels[i]) && !has_writers(fs, vdir, rels[i]))
 			drop_locked(fs, vdir, rels[i], false);
 	edits_unlock(fs->edits);
 	if (n >= 0)
@@ -446,6 +455,28 @@ static void set_aside(struct fsys *fs, const char *path)
 	}
 }
 
+/* A whole copy, or what was there before. */
+static int put_copy(struct fsys *fs, const char *from, const char *to)
+{
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int dir = local_fd(fs->local), rc = copy ? copy_file(fs, from, copy) : -ENOMEM;
+
+	if (!rc && renameat(dir, copy, dir, to) < 0)
+		rc = -errno;
+	if (rc && copy)
+		unlinkat(dir, copy, 0);
+	return rc;
+}
+
+/* On a full disk: the file itself, which is about to lose its other name. */
+static int put_link(struct fsys *fs, const char *from, const char *to)
+{
+	int dir = local_fd(fs->local);
+
+	unlinkat(dir, to, 0);
+	return linkat(dir, from, dir, to, 0) < 0 ? -errno : 0;
+}
+
 int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *from,
 		const struct proc_id *who, const char *reason)
 {
@@ -461,7 +492,9 @@ int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *
 	       proc_same(&known.owner, who);
 	if (!mine)
 		set_aside(fs, to);
-	rc = copy_file(fs, from, to);
+	rc = put_copy(fs, from, to);
+	if (rc)
+		rc = put_link(fs, from, to);
 	if (!rc)
 		edit_note(fs, to, reason);
 	return rc;

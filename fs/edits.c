@@ -291,6 +291,19 @@ bool edits_dirty(struct edits *t, const char *dir, const char *rel)
 	return was_clean;
 }
 
+void edits_emptied(struct edits *t, const char *dir, const char *rel)
+{
+	struct file *f;
+
+	pthread_mutex_lock(&t->lock);
+	f = find(t, dir, rel);
+	if (f) {
+		f->edit.emptied = true;
+		f->edit.touched = t->now();
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
 bool edits_take(struct edits *t, const char *dir, const char *rel)
 {
 	struct file *f;
@@ -335,6 +348,7 @@ void edits_attempted(struct edits *t, const char *dir, const char *rel, const st
 	f = find(t, dir, rel);
 	if (f) {
 		f->edit.attempted = true;
+		f->edit.emptied = false;
 		f->edit.result = result;
 		f->edit.owner = *who;
 		f->edit.touched = t->now();
@@ -360,7 +374,7 @@ bool edits_is_over(struct edits *t, const char *dir, const char *rel)
 	if (!edits_get(t, dir, rel, &e) || e.dirty || e.writers)
 		return false;
 	/* The owner may be a process that runs elsewhere, of which nothing is known. */
-	if (e.attempted && e.owner.tgid)
+	if (e.attempted && !e.emptied && e.owner.tgid)
 		return !proc_alive(&e.owner);
 	return e.touched + EDITS_LIFE <= t->now();
 }

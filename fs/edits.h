@@ -13,7 +13,8 @@
  *   dirty    | save begins (edits_take)   | clean, whatever comes of it: a save that failed is
  *            |                            |   not tried again until something is written
  *   clean    | owner ended, nobody writes | dropped: the published file again
- *   clean    | nobody ever saved it       | dropped EDITS_LIFE after it was last touched
+ *   clean    | nobody ever saved it, or   | dropped EDITS_LIFE after it was last touched
+ *            | it was emptied since         |
  *
  * Any thread; nothing blocks.
  */
@@ -36,6 +37,7 @@ struct edit {
 	bool killed;          /* the last flush was of a process that a signal ended */
 	bool fresh;           /* made here: there is no published file of the name */
 	bool attempted;       /* it was saved, or refused, at least once */
+	bool emptied;         /* since then it was cut off, and nothing was written to it */
 	int result;           /* what came of the last of these: 0 or a negative errno */
 	unsigned int writers; /* open for writing */
 	struct proc_id owner; /* who saved it last, or tried */
@@ -74,6 +76,9 @@ int edits_dirs(struct edits *t, char ***out);
 /* Something was written: true when it was clean before. */
 bool edits_dirty(struct edits *t, const char *dir, const char *rel);
 
+/* It was cut off by an open or by name: that saves nothing, and what is left counts for nothing. */
+void edits_emptied(struct edits *t, const char *dir, const char *rel);
+
 /* A save begins: true when it was dirty. It is clean then. */
 bool edits_take(struct edits *t, const char *dir, const char *rel);
 
@@ -84,10 +89,10 @@ unsigned int edits_writers(struct edits *t, const char *dir, const char *rel, in
 void edits_attempted(struct edits *t, const char *dir, const char *rel, const struct proc_id *who,
 		     int result);
 
-/* Whether it was saved, and the last attempt went well. */
+/* Whether it was saved, the last attempt went well, and it is still what was saved. */
 static inline bool edit_is_saved(const struct edit *e)
 {
-	return e->attempted && !e->result;
+	return e->attempted && !e->result && !e->emptied;
 }
 
 void edits_set_killed(struct edits *t, const char *dir, const char *rel, bool killed);

@@ -58,7 +58,7 @@ static bool writes(int flags)
 }
 
 /* Its writers keep an edited file from being dropped. Under the lock of moves. */
-static void count_writer(struct fsys *fs, const char *path, struct handle *h)
+static void note_writer(struct fsys *fs, const char *path, int flags, struct handle *h)
 {
 	_cleanup_free_ char *vdir = NULL;
 	struct upper_place p;
@@ -67,6 +67,8 @@ static void count_writer(struct fsys *fs, const char *path, struct handle *h)
 		return;
 	vdir = upper_dir(&p);
 	h->counted = vdir && edits_writers(fs->edits, vdir, p.rel, 1);
+	if (vdir && flags & O_TRUNC && p.area == UPPER_SHOWN)
+		edits_emptied(fs->edits, vdir, p.rel);
 }
 
 int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
@@ -86,10 +88,9 @@ int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
 	if (rc == -ENOENT && upper_is_over(path))
 		rc = -ESTALE;
 	if (!rc) {
-		h->fd = fd;
-		h->ino = n->ino;
+		handle_set_file(fs->handles, h, fd, n->ino, writes(flags));
 		if (writes(flags))
-			count_writer(fs, path, h);
+			note_writer(fs, path, flags, h);
 	}
 	edits_unlock(fs->edits);
 	return rc;

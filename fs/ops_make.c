@@ -128,7 +128,7 @@ static int open_new(fuse_req_t req, struct node *dir, const char *name, mode_t m
 	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *vdir = NULL;
 	struct upper_place p;
-	int rc;
+	int fd, rc;
 
 	if (flags & O_EXCL && (mode & 0777) == (S_IRUSR | S_IWUSR))
 		path = upper_private_path(fs, dir, name, &rc);
@@ -136,12 +136,12 @@ static int open_new(fuse_req_t req, struct node *dir, const char *name, mode_t m
 		path = upper_new_path(fs, dir, name, &rc);
 	if (rc)
 		return rc;
-	h->fd = openat(local_fd(fs->local), path,
-		       (flags & ~O_DIRECT) | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-		       (mode & 0777) | S_IRUSR | S_IWUSR);
-	if (h->fd < 0)
+	fd = openat(local_fd(fs->local), path,
+		    (flags & ~O_DIRECT) | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+		    (mode & 0777) | S_IRUSR | S_IWUSR);
+	if (fd < 0)
 		return -errno;
-	h->writing = (flags & O_ACCMODE) != O_RDONLY;
+	handle_set_file(fs->handles, h, fd, 0, (flags & O_ACCMODE) != O_RDONLY);
 	h->sync = flags & (O_SYNC | O_DSYNC);
 	if (h->writing && proc_of_thread(fuse_req_ctx(req)->pid, &h->who))
 		h->who = (struct proc_id){0};
@@ -190,7 +190,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	h->ino = entry.ino;
+	handle_set_file(fs->handles, h, h->fd, entry.ino, h->writing);
 	fi->fh = (uintptr_t)h;
 	if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
 		node_forget(fs->nodes, entry.ino, 1);

@@ -73,14 +73,17 @@ static int move_published(struct renaming *r, const char *target)
 {
 	struct fsys *fs = r->fs;
 	struct node *n = tree_intern(fs, r->from, r->item);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int dir = local_fd(fs->local), rc = n && copy ? edit_allowed(fs, n, r->e) : -ENOMEM;
 	char number[LOCAL_NUMBER_SIZE];
 	struct stat st;
-	int rc = n ? edit_allowed(fs, n, r->e) : -ENOMEM;
 
-	if (!rc) {
-		/* rename(2) replaces; a copy is made anew. */
-		unlinkat(local_fd(fs->local), target, 0);
-		rc = edit_copy(fs, n, target, r->call, r->e);
+	/* What is at the target goes when all of the copy is there. */
+	if (!rc)
+		rc = edit_copy(fs, n, copy, r->call, r->e);
+	if (!rc && renameat(dir, copy, dir, target) < 0) {
+		rc = -errno;
+		unlinkat(dir, copy, 0);
 	}
 	if (!rc)
 		rc = local_identify(fs->local, target, &st, number);
@@ -263,8 +266,15 @@ static int move_onto_dockerfile(struct renaming *r)
 {
 	_cleanup_free_ char *name = NULL;
 	struct renaming through = *r;
-	int rc = follow_dockerfile(r, &through.to, &name);
+	bool sink = ops_is_sink(r->fs, r->to, r->newname);
+	int rc;
 
+	/* A copy of the link, or of a file that nobody can change. */
+	if ((sink && !S_ISREG(r->item->type)) || says_the_same(r))
+		return drop(r);
+	rc = follow_dockerfile(r, &through.to, &name);
+	if (rc == -EROFS && sink)
+		return drop(r);
 	if (rc)
 		return rc == -EROFS ? err_set(r->e, rc, "this file is derived from the others")
 				    : rc;
@@ -290,9 +300,7 @@ static int move_file(struct renaming *r)
 	if (is_latest(r))
 		return drop(r);
 	if (is_derived_name(r))
-		return ops_is_sink(r->fs, r->to, r->newname) || says_the_same(r)
-			       ? drop(r)
-			       : move_onto_dockerfile(r);
+		return move_onto_dockerfile(r);
 	target = upper_new_path(r->fs, r->to, r->newname, &rc);
 	if (!rc)
 		rc = upper_parse(target, &to);

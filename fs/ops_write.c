@@ -57,7 +57,6 @@ int ops_write_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct 
 	}
 	if (rc)
 		return rc;
-	h->writing = true;
 	h->sync = flags & (O_SYNC | O_DSYNC);
 	if (proc_of_thread(by, &h->who))
 		h->who = (struct proc_id){0};
@@ -188,14 +187,32 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- attributes ---- */
 
+/* What was saved there is not all there any more. */
+static void note_cut(struct fsys *fs, struct node *n, off_t size)
+{
+	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
+	_cleanup_free_ char *vdir = NULL;
+	struct upper_place p;
+	struct stat st;
+
+	if (!path || upper_parse(path, &p) || p.area != UPPER_SHOWN ||
+	    local_stat(fs->local, path, &st) || st.st_size == size)
+		return;
+	vdir = upper_dir(&p);
+	if (vdir)
+		edits_emptied(fs->edits, vdir, p.rel);
+}
+
 /* truncate(2) by name has no close that could save or fail: what follows it counts. */
 static int begin_resize(struct fsys *fs, struct node *n, off_t size, struct handle *h)
 {
 	struct stat st;
 	int rc;
 
-	if (!h || h->fd < 0)
+	if (!h || h->fd < 0) {
+		note_cut(fs, n, size);
 		return 0;
+	}
 	rc = result(fstat(h->fd, &st));
 	if (rc || st.st_size == size)
 		return rc;

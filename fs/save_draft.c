@@ -28,6 +28,7 @@
 #include "fs/spec.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
+#include "fs/writing.h"
 
 /* A draft that publishes itself. */
 struct draft {
@@ -152,6 +153,17 @@ static int64_t deadline_of(const struct fsys *fs)
 	return clock_mono() + fs->save_timeout;
 }
 
+/* Whether a file of the draft is being written by another program, or is about to be. */
+static bool is_in_the_making(const struct draft *d, const char *name)
+{
+	_cleanup_free_ char *path = name ? local_join(d->dir, name) : NULL;
+	struct stat st;
+
+	return path && (writing_at(d->fs, path, WRITING_HALF) ||
+			(!local_stat(d->fs->local, path, &st) && !st.st_size &&
+			 writing_at(d->fs, path, WRITING_OPEN)));
+}
+
 /* The file at d->place was completed: what that means for the draft. */
 static int completed(struct draft *d, pid_t by, struct err *e)
 {
@@ -172,7 +184,8 @@ static int completed(struct draft *d, pid_t by, struct err *e)
 	}
 	if (!is_spec && (!conda_name(d) || strcmp(d->place.rel, conda_name(d)) != 0))
 		return 0;
-	if (!has_conda(d))
+	/* With the close of the other one it is complete. */
+	if (!has_conda(d) || is_in_the_making(d, is_spec ? conda_name(d) : "spec.yml"))
 		return 0;
 	if (proc_of_thread(by, &who))
 		who = (struct proc_id){0};
@@ -223,7 +236,8 @@ int save_draft_now(struct fsys *fs, struct scope *s, const char *path, struct er
 		rc = *d.place.rel ? -ENOENT : read_spec(&d, e);
 		if (rc && rc != -ENOENT)
 			edit_note(fs, d.dir, err_text(e, rc));
-		if (!rc)
+		/* Half of a file is no file: its close is what completes the draft. */
+		if (!rc && !writing_at(fs, d.dir, WRITING_HALF))
 			rc = publish(&d, &nobody, deadline_of(fs), e);
 		rc = rc == -ENOENT ? 0 : rc;
 	}

@@ -10,13 +10,13 @@
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/desktop.h"
-#include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/name.h"
 #include "fs/publish.h"
 #include "fs/register.h"
 #include "fs/save.h"
 #include "fs/upper.h"
+#include "fs/writing.h"
 
 enum { DOUBT_RETRY_S = 5 };
 
@@ -258,29 +258,6 @@ void settle_doubtful(struct settle *s)
 
 /* ---- the thread ---- */
 
-struct below {
-	struct fsys *fs;
-	const char *path;
-};
-
-static bool is_below(uint64_t ino, void *arg)
-{
-	const struct below *b = arg;
-	struct node *n = node_get(b->fs->nodes, ino);
-	_cleanup_free_ char *path = n ? node_get_local(b->fs->nodes, n) : NULL;
-	size_t len = strlen(b->path);
-
-	return path && strncmp(path, b->path, len) == 0 && path[len] == '/';
-}
-
-/* Half of a file is no file, however quiet it is. */
-static bool is_being_written(struct settle *s, const char *path)
-{
-	struct below b = {s->fs, path};
-
-	return handles_writing(s->fs->handles, is_below, &b);
-}
-
 static void publish(struct settle *s, const struct waiting *w, int64_t deadline)
 {
 	struct err e = ERR_INIT;
@@ -321,7 +298,8 @@ static void look_up_doubtful(struct settle *s)
 
 static void settle_one(struct settle *s, struct waiting *w)
 {
-	if (is_being_written(s, w->path)) {
+	/* Half of a file is no file, however quiet it is. */
+	if (writing_at(s->fs, w->path, WRITING_OPEN)) {
 		settle_touch(s, w->scope, w->path);
 	} else {
 		publish(s, w, clock_mono() + s->fs->save_timeout);
@@ -391,8 +369,8 @@ void settle_stop(struct settle *s, int64_t within)
 		pthread_mutex_unlock(&s->lock);
 		if (!w)
 			return;
-		/* What does not get its turn in time, or is half-written, stays a draft. */
-		if (clock_mono() < deadline && !is_being_written(s, w->path))
+		/* What does not get its turn in time, or is written to right now, stays a draft. */
+		if (clock_mono() < deadline && !writing_at(s->fs, w->path, WRITING_HALF))
 			publish(s, w, deadline);
 		waiting_free(w);
 	}

@@ -143,9 +143,18 @@ bool upper_is_asset(const char *version, const char *rel)
 
 char *upper_rejected_name(const char *rel)
 {
+	static const char end[] = ".rejected";
+	/* A number may follow. */
+	const size_t room = NAME_SIZE - sizeof(end) - strlen(".99");
+	const char *slash = strrchr(rel, '/'), *last = slash ? slash + 1 : rel;
+	size_t len = strlen(last);
 	char *name;
 
-	return asprintf(&name, "%s.rejected", rel) < 0 ? NULL : name;
+	if (len > room)
+		for (len = room; len && ((unsigned char)last[len] & 0xc0) == 0x80;)
+			len--;
+	return asprintf(&name, "%.*s%s", (int)((size_t)(last - rel) + len), rel, end) < 0 ? NULL
+											  : name;
 }
 
 /* ---- directories of the mount ---- */

@@ -114,6 +114,7 @@ static void put_aside(struct local *l, const char *path)
 {
 	struct upper_place p;
 	_cleanup_free_ char *dir = NULL;
+	_cleanup_free_ char *name = NULL;
 	_cleanup_free_ char *to = NULL;
 	_cleanup_free_ char *parent = NULL;
 	int rc;
@@ -121,7 +122,8 @@ static void put_aside(struct local *l, const char *path)
 	if (upper_parse(path, &p) || p.area != UPPER_EDIT || !*p.rel)
 		return;
 	dir = upper_dir(&p);
-	if (!dir || asprintf(&to, ".local/%s/%s.rejected", dir, p.rel) < 0) {
+	name = upper_rejected_name(p.rel);
+	if (!dir || !name || asprintf(&to, ".local/%s/%s", dir, name) < 0) {
 		to = NULL;
 		return;
 	}

@@ -63,7 +63,7 @@ static void keep_text(struct fsys_fixture *f, const char *rel, const char *text)
 	struct version *v = record(f, "ws/e/1");
 	const struct stat st = attributes(&then, MODE);
 
-	shown_keep_text(&f->fs, f->scope, v, rel, text, strlen(text), &st);
+	shown_keep_text(&f->fs, f->scope, v, rel, text, strlen(text), true, &st);
 	version_unref(v);
 }
 
@@ -366,7 +366,7 @@ static void test_a_text_that_cannot_be_kept(void **state)
 	keep_text(f, "spec.yml", TYPED);
 	change(f, &tagged);
 	v = record(f, "ws/e/1");
-	shown_keep_text(&f->fs, f->scope, v, "spec.yml", TAGGED, sizeof(TAGGED) - 1, &st);
+	shown_keep_text(&f->fs, f->scope, v, "spec.yml", TAGGED, sizeof(TAGGED) - 1, false, &st);
 	version_unref(v);
 	assert_shows(f, "ws/e/1", NODE_SPEC, NULL);
 	assert_untouched(f, "ws/e/1/spec.yml");

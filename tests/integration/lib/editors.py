@@ -267,7 +267,10 @@ class VimCopies(Vim):
 
     def confirm(self):
         self.terminal.type("y")
-        self._see_confirmed()
+        self.terminal.wait(lambda screen: re.search(self.SAVED, screen, re.MULTILINE), "the end of the save")
+        self.terminal.press("Enter")
+        self.terminal.wait(lambda screen: not re.search(self.ASKS, screen, re.MULTILINE), "the end of the question")
+        self.asked = False
 
 
 class VimRenames(Vim):

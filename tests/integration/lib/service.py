@@ -207,21 +207,10 @@ class Service:
 
     def exchange(self, method, target, body=None, headers=None):
         """One request exactly as given, on this thread's own connection."""
-        reused = getattr(self._local, "connection", None) is not None
         connection = self._connection()
         try:
             connection.request(method, target, body=body, headers=headers or {})
             answer = connection.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionError):
-            self._forget_connection()
-            if not reused:
-                raise
-            # The service it led to has ended since.
-            return self.exchange(method, target, body, headers)
-        except BaseException:
-            self._forget_connection()
-            raise
-        try:
             response = Response(answer.status, answer.headers, answer.read())
         except BaseException:
             self._forget_connection()

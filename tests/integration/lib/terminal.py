@@ -58,7 +58,7 @@ class Terminal:
         self.home = home
         self._tmux("-f", "/dev/null", "start-server", ";", "set", "-g", "remain-on-exit", "on", ";",
                    "set", "-g", "escape-time", "0", ";", "set", "-g", "status", "off", ";",
-                   "new-session", "-d", "-x", WIDTH, "-y", HEIGHT, "--", *words)
+                   "new-session", "-d", "-c", self.home.path, "-x", WIDTH, "-y", HEIGHT, "--", *words)
 
     def _tmux(self, *words, check=True):
         done = subprocess.run(["tmux", "-u", "-L", self.home.mark, *map(str, words)], env=self.home.env, text=True,
