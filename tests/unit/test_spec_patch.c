@@ -21,7 +21,7 @@ static void patch(const char *text, const char *expected)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
 	_cleanup_buf_ struct buf again = BUF_INIT(TEXT_MAX);
-	int rc = spec_patch(text, strlen(text), "env", "12", &out);
+	int rc = spec_patch(text, strlen(text), "env", "12", true, &out);
 
 	if (rc != (expected ? 0 : -EBADMSG))
 		fail_msg("%d of:\n%s", rc, text);
@@ -31,7 +31,7 @@ static void patch(const char *text, const char *expected)
 	}
 	assert_string_equal(buf_str(&out), expected);
 	/* What says that already is not touched. */
-	assert_int_equal(spec_patch(expected, strlen(expected), "env", "12", &again), 0);
+	assert_int_equal(spec_patch(expected, strlen(expected), "env", "12", true, &again), 0);
 	assert_string_equal(buf_str(&again), expected);
 }
 
@@ -112,7 +112,7 @@ static void test_values_that_are_no_plain_text(void **state)
 		struct spec *spec;
 
 		/* It can't be done, or it was: there is nothing in between. */
-		if (spec_patch(texts[i], strlen(texts[i]), "env", "12", &out)) {
+		if (spec_patch(texts[i], strlen(texts[i]), "env", "12", true, &out)) {
 			assert_int_equal(out.len, 0);
 			continue;
 		}
@@ -174,6 +174,28 @@ static void test_names_that_are_missing(void **state)
 	patch("--- {image: i}\n", NULL);
 }
 
+/* A text that nobody edited gets only what it needs to be complete: a name, and then a version. */
+static void test_a_version_that_nobody_needs(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} texts[] = {
+		{"name: old\nimage: i\n", "name: env\nimage: i\n"},
+		{"name: old\nversion: 1\n", "name: env\nversion: \"12\"\n"},
+		{"image: i\n", "name: env\nversion: \"12\"\nimage: i\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
+
+		assert_int_equal(
+			spec_patch(texts[i].text, strlen(texts[i].text), "env", "12", false, &out),
+			0);
+		assert_string_equal(buf_str(&out), texts[i].expected);
+	}
+}
+
 /* With the line end that the text has. */
 static void test_a_line_that_is_added_ends_as_others(void **state)
 {
@@ -190,7 +212,7 @@ static void test_what_does_not_fit(void **state)
 	_cleanup_buf_ struct buf out = BUF_INIT(10);
 
 	(void)state;
-	assert_int_equal(spec_patch(text, sizeof(text) - 1, "env", "12", &out), -EFBIG);
+	assert_int_equal(spec_patch(text, sizeof(text) - 1, "env", "12", true, &out), -EFBIG);
 }
 
 int main(void)
@@ -205,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_characters_before_the_value),
 		cmocka_unit_test(test_other_line_ends),
 		cmocka_unit_test(test_names_that_are_missing),
+		cmocka_unit_test(test_a_version_that_nobody_needs),
 		cmocka_unit_test(test_a_line_that_is_added_ends_as_others),
 		cmocka_unit_test(test_what_does_not_fit),
 	};
