@@ -45,8 +45,10 @@ static bool parse_run(const char *at, struct upper_place *out)
 {
 	char part[NAME_SIZE];
 
-	if (!next_part(&at, part, sizeof(part)) || !next_part(&at, part, sizeof(part)))
-		return false;
+	/* <k>, which says nothing, and the area. */
+	for (int i = 0; i < 2; i++)
+		if (!next_part(&at, part, sizeof(part)))
+			return false;
 	if (strcmp(part, "edit") == 0)
 		out->area = UPPER_EDIT;
 	else if (strcmp(part, "shown") == 0)
