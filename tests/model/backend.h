@@ -70,8 +70,6 @@ struct backend_ops {
 
 	/* Time passes: as long as what was removed and left alone stays away (10 s). */
 	int (*pass)(struct backend *b);
-	/* What is published by itself is published, what is over is over. */
-	void (*settle)(struct backend *b);
 	/* Forgets what is cached, lists included. */
 	void (*expire)(struct backend *b);
 	/* Unmounts (or, crash, dies) and mounts again, on the same disk and service. */
@@ -83,12 +81,14 @@ struct backend_ops {
 	/* One tag (value NULL: none of that key), or with key NULL the description. */
 	void (*tag)(struct backend *b, const char *env, const char *version, const char *key,
 		    const char *value);
-	void (*fault)(struct backend *b, enum service_fault fault);
+	/* Returns what it does from now on: not every service can do everything. */
+	enum service_fault (*fault)(struct backend *b, enum service_fault fault);
 	/* Gives every version; context files by context_file(). */
 	void (*each)(struct backend *b, service_tell_fn *tell, void *arg);
 	bool (*context_file)(struct backend *b, const char *uri, size_t i,
 			     struct service_file *out);
-	struct service_counts (*counts)(struct backend *b);
+	/* False where that is not known. */
+	bool (*counts)(struct backend *b, struct service_counts *out);
 
 	/* What no file system may do; NULL when there is nothing. */
 	const char *(*problem)(struct backend *b);
@@ -98,13 +98,14 @@ struct backend_ops {
 
 struct backend {
 	const struct backend_ops *ops;
-	const char *scope; /* directory of the workspace, relative to the mount */
+	const char *scope;        /* directory of the workspace, relative to the mount */
+	unsigned int patience_ms; /* until everybody has heard of what happened */
 };
 
 /* In this process; every one begins with an empty service and disk. */
 struct backend *backend_mini_new(void);
 
-/* A mounted directory, over the service at url with that token. */
+/* A mounted directory, over the embedded service at url with that token; in a new workspace. */
 struct backend *backend_mount_new(const char *path, const char *url, const char *token);
 
 #endif

@@ -106,11 +106,6 @@ static void expire(struct backend *b)
 	mini_forget(s->mount.mini);
 }
 
-static void settle(struct backend *b)
-{
-	(void)b;
-}
-
 /* ---- descriptors ---- */
 
 static int open_fd(struct backend *b, int proc, const char *path, int flags, mode_t mode)
@@ -363,9 +358,10 @@ static void tag(struct backend *b, const char *env, const char *version, const c
 	service_tag(SELF(b)->service, env, version, key, value);
 }
 
-static void fault(struct backend *b, enum service_fault f)
+static enum service_fault fault(struct backend *b, enum service_fault f)
 {
 	service_set_fault(SELF(b)->service, f);
+	return f;
 }
 
 static void each(struct backend *b, service_tell_fn *tell, void *arg)
@@ -378,9 +374,10 @@ static bool context_file(struct backend *b, const char *uri, size_t i, struct se
 	return service_context_file(SELF(b)->service, uri, i, out);
 }
 
-static struct service_counts counts(struct backend *b)
+static bool counts(struct backend *b, struct service_counts *out)
 {
-	return service_counts(SELF(b)->service);
+	*out = service_counts(SELF(b)->service);
+	return true;
 }
 
 /* ---- the whole ---- */
@@ -431,7 +428,6 @@ static const struct backend_ops mini_ops = {
 	.removexattr = removexattr_path,
 	.end = end,
 	.pass = pass,
-	.settle = settle,
 	.expire = expire,
 	.remount = remount,
 	.put = put,

@@ -181,6 +181,8 @@ ssize_t mini_pwrite(struct mini_file *f, pid_t by, const void *data, size_t len,
 
 	if (!for_writing(f->flags))
 		return -EBADF;
+	if (!len)
+		return 0; /* the kernel's own answer */
 	if (f->flags & O_APPEND) {
 		rc = mini_fstat(f, by, &st);
 		if (rc)

@@ -48,11 +48,21 @@ void op_describe(struct model *m, const int *args)
 		step_tag(m, args[3], &m->envs[args[0]], v, NULL, values[args[2] % 4]);
 }
 
+/* Names that are removed and not archived, and a dangling `latest`, take their time to go. */
+static bool takes_time(const struct model *m, const struct menv *env)
+{
+	unsigned int shown = 0;
+
+	for (const struct mversion *v = env->versions; v; v = v->next)
+		shown += model_shows(env, v, false);
+	return m->b->patience_ms && (m->fault != FAULT_NONE || shown < 2);
+}
+
 void op_rm_version(struct model *m, const int *args)
 {
 	struct mversion *v = model_pick(&m->envs[args[0]], (unsigned int)args[1], false);
 
-	if (v)
+	if (v && !takes_time(m, &m->envs[args[0]]))
 		step_rm_version(m, COMMAND, &m->envs[args[0]], v);
 	step_end(m, COMMAND, PROC_EXITS);
 }
@@ -70,14 +80,14 @@ void op_purge_version(struct model *m, const int *args)
 {
 	struct mversion *v = model_pick(&m->envs[args[0]], (unsigned int)args[1], true);
 
-	if (v)
+	if (v && (m->fault == FAULT_NONE || !m->b->patience_ms))
 		step_purge_version(m, COMMAND, &m->envs[args[0]], v);
 	step_end(m, COMMAND, PROC_EXITS);
 }
 
 void op_rm_env(struct model *m, const int *args)
 {
-	if (model_env_shown(&m->envs[args[0]], false))
+	if (model_env_shown(&m->envs[args[0]], false) && !m->b->patience_ms)
 		step_rm_env(m, COMMAND, &m->envs[args[0]]);
 	step_end(m, COMMAND, PROC_EXITS);
 }
@@ -122,8 +132,8 @@ void op_remount(struct model *m, const int *args)
 void op_pass(struct model *m, const int *args)
 {
 	(void)args;
-	m->b->ops->pass(m->b);
-	model_pass(m);
+	if (!m->b->ops->pass(m->b))
+		model_pass(m);
 }
 
 void op_forget(struct model *m, const int *args)

@@ -3,6 +3,28 @@
 const struct regression regressions[] = {
 	{"a draft becomes a version",
 	 "mkdraft e0 d0 p1; fill e0 d0 n0 i1 t1 c1 p1; publish e0 d0 x3 p1;"},
+	{"a temporary file in a context leaves a directory that versions without a context show",
+	 "save e1 D5 f3 w5 k9 i0 t3 c0 a1 p2; put e1 i1;"},
+	{"what is saved and belongs to no definition is seen, though a published file has its name",
+	 "save e1 D5 f0 w5 k0 i1 t2 c0 a0 p0; save e1 D6 f3 w4 k7 i2 t2 c0 a1 p1;"},
+	{"the reason of a failure goes with a save that puts a file aside",
+	 "save e1 D8 f0 w11 k1 i3 t1 c0 a0 p2; save e1 D4 f1 w14 k6 i3 t2 c0 a1 p1;"},
+	{"bytes that were refused twice are not part of the context that is published next",
+	 "save e1 D7 f4 w13 k3 i0 t0 c0 a0 p1; save e1 D8 f4 w13 k4 i3 t2 c1 a1 p2;"
+	 "save e1 D7 f3 w1 k8 i0 t2 c0 a1 p1;"},
+	{"rm -r of a version with refused bytes in its context",
+	 "save e1 D4 f3 w13 k9 i2 t3 c0 a0 p1; rm e1 v7;"},
+	{"a draft with a dot takes any spec.yml, also with fsync",
+	 "mkdraft e0 d1 p0; save e0 D1 f0 w1 k4 i0 t1 c1 a0 p0;"},
+	{"a file of a draft with a dot that a child closes",
+	 "mkdraft e0 d0 p2; save e0 D0 f0 w11 k11 i3 t3 c1 a0 p1;"},
+	{"the backup comes back after a save that failed: no version, whatever was saved before",
+	 "save e1 D7 f0 w1 k6 i1 t1 c0 a0 p1; save e1 D4 f0 w6 k1 i3 t2 c0 a1 p0;"},
+	{"two saves of a program that names the version it began with",
+	 "save e0 D3 f0 w0 k6 i1 t0 c0 a0 p1; save e0 D4 f0 w0 k6 i2 t0 c0 a0 p1;"
+	 "save e0 D5 f0 w0 k6 i3 t0 c0 a0 p1;"},
+	{"a process with threads ends without closing what it wrote (on a mount)",
+	 "save e1 D5 f2 w14 k5 i0 t1 c0 a1 p1; save e1 D4 f1 w14 k0 i2 t2 c1 a1 p2;"},
 };
 
 const size_t regressions_count = sizeof(regressions) / sizeof(*regressions);

@@ -147,8 +147,10 @@ int step_write(struct model *m, int fd, const void *data, size_t len, size_t off
 
 	if (f->flags & O_APPEND)
 		off = f->bytes->len;
-	bytes_write(f->bytes, data, len, off);
-	wrote(m, f->bytes);
+	if (len) {
+		bytes_write(f->bytes, data, len, off);
+		wrote(m, f->bytes);
+	}
 	step_expect(m, "write", "", m->b->ops->pwrite(m->b, f->fd, data, len, (off_t)off),
 		    (long)len);
 	return 0;

@@ -268,8 +268,8 @@ static int rm_recursive(struct model *m, int proc, const char *path)
 /* What only the unlinks hid is back, and a dangling `latest` gone. */
 static void let_pass(struct model *m)
 {
-	m->b->ops->pass(m->b);
-	model_pass(m);
+	if (!m->b->ops->pass(m->b))
+		model_pass(m);
 }
 
 /* What rm -r saw of the scratch in a version's directory is gone with it. */
@@ -350,6 +350,7 @@ void step_purge_version(struct model *m, int proc, struct menv *env, struct mver
 
 void step_rm_env(struct model *m, int proc, struct menv *env)
 {
+	struct service_counts counts;
 	char real[TREE_PATH];
 
 	if (m->fault != FAULT_NONE)
@@ -363,7 +364,8 @@ void step_rm_env(struct model *m, int proc, struct menv *env)
 	env->top = tree_new("", TREE_DIR);
 	env->local = false;
 	env->archived = env->there;
-	m->expected.updates = m->b->ops->counts(m->b).updates; /* there and back */
+	if (m->b->ops->counts(m->b, &counts))
+		m->expected.updates = counts.updates; /* there and back */
 }
 
 void step_restore_env(struct model *m, int proc, struct menv *env)
@@ -393,7 +395,9 @@ void step_others_put(struct model *m, struct menv *env, int image)
 	v = version_new(&fields);
 	if (!v)
 		return;
+	m->b->ops->fault(m->b, FAULT_NONE); /* theirs is another connection */
 	m->b->ops->put(m->b, v, NULL);
+	m->b->ops->fault(m->b, m->fault);
 	m->b->ops->expire(m->b);
 	model_add(m, env, v, NULL);
 }
@@ -407,15 +411,16 @@ void step_others_tag(struct model *m, struct menv *env, struct mversion *v, cons
 	now = changed(v->v, key, value, &rc);
 	if (rc)
 		return;
+	m->b->ops->fault(m->b, FAULT_NONE);
 	m->b->ops->tag(m->b, env->name, v->name, key, value);
+	m->b->ops->fault(m->b, m->fault);
 	m->b->ops->expire(m->b);
 	adopt(v, now);
 }
 
 void step_fault(struct model *m, enum service_fault fault)
 {
-	m->fault = fault;
-	m->b->ops->fault(m->b, fault);
+	m->fault = m->b->ops->fault(m->b, fault);
 }
 
 /* What is on show, hidden or expected to come goes with the mount; it was all saved or refused. */
