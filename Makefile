@@ -59,6 +59,8 @@ PRELOADS     := tests/tools/killpoint.c
 TOOL_BINS    := $(patsubst %.c,$(B)/%,$(filter-out $(PRELOADS),$(wildcard tests/tools/*.c)))
 # Libraries to be preloaded; a sanitizer wants to be the first library and leaves no room for one.
 TOOL_LIBS    := $(if $(SAN),,$(PRELOADS:%.c=$(B)/%.so))
+MODEL_OBJS   := $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))
+MODEL_BIN    := $(B)/tests/model/test_model
 FUZZ_BINS    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 
 all: $(BIN)
@@ -90,15 +92,21 @@ $(B)/tests/tools/%.so: tests/tools/%.c Makefile
 	@echo "  CC    $@"
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -U_FORTIFY_SOURCE -fPIC -shared -MMD -MP -o $@ $<
 
+# Its own fuse_reply_*() come before libfuse's: the library is linked last.
+$(MODEL_BIN): $(MODEL_OBJS) $(LIB)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs cmocka)
+
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 unit-bins: $(UNIT_BINS)
 tools: $(TOOL_BINS) $(TOOL_LIBS)
+model-bin: $(MODEL_BIN)
 fuzz-bins: $(FUZZ_BINS)
 
-.PHONY: all unit-bins tools fuzz-bins
+.PHONY: all unit-bins model-bin tools fuzz-bins
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -108,7 +116,7 @@ fuzz-bins: $(FUZZ_BINS)
 
 # Arguments for pytest: files, or -k WORDS; the default is every integration test.
 TESTS    ?= tests/integration
-C_FILES   = $(wildcard $(foreach d,$(DIRS) tests/unit tests/tools tests/fuzz,$(d)/*.[ch]))
+C_FILES   = $(wildcard $(foreach d,$(DIRS) tests/unit tests/model tests/tools tests/fuzz,$(d)/*.[ch]))
 SH_FILES  = $(shell grep -lE '^\#!.*[/ ](ba)?sh' -r scripts .ci tests/slow)
 TIDY_JOBS ?= 2
 
@@ -118,8 +126,8 @@ run: all
 stop:
 	@scripts/demo stop $(BIN)
 
-test: all unit-bins tools
-	@PYTHON='$(PYTHON)' TESTS='$(TESTS)' scripts/run-tests $(FLAVOUR) $(UNIT_BINS)
+test: all unit-bins model-bin tools
+	@PYTHON='$(PYTHON)' TESTS='$(TESTS)' scripts/run-tests $(FLAVOUR) $(UNIT_BINS) $(MODEL_BIN)
 
 # The same tests with what finds bad memory use and undefined behaviour, or data races. gcc's flow
 # warnings are wrong too often in these builds; the release build has them as errors.
@@ -127,6 +135,10 @@ asan-test:
 	@$(MAKE) --no-print-directory SAN=address WERROR= test
 tsan-test:
 	@$(MAKE) --no-print-directory SAN=thread WERROR= test
+
+# Sequences of operations against the reference model; MODEL_SEED, MODEL_RUNS and MODEL_OPS repeat or extend a run.
+model: model-bin
+	$(Q)$(MODEL_BIN)
 
 # Mutated inputs for the parsers, 20,000 each; FUZZ_SEED and FUZZ_RUNS repeat or extend a run.
 fuzz:
@@ -184,5 +196,5 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: run stop test asan-test tsan-test fuzz fuzz-run install uninstall clean
+.PHONY: run stop test model asan-test tsan-test fuzz fuzz-run install uninstall clean
 .PHONY: check check-format check-includes check-banned check-scripts check-man check-cppcheck check-tidy

@@ -149,6 +149,13 @@ int catalog_delete_version(struct catalog *c, struct scope *s, const char *env, 
 int catalog_delete_env(struct catalog *c, struct scope *s, const char *env, struct call *call,
 		       struct err *e);
 
+/*
+ * A version that the source itself has just given (get_version), such as one that was made by a
+ * request whose answer was lost: what was made here, and the lists may not show for a while, is in
+ * them at once, as after catalog_put_version(). Nothing when the call ends first.
+ */
+void catalog_note_version(struct catalog *c, struct scope *s, struct version *v, struct call *call);
+
 /* Counts every list as old from now on: the next reader fetches it. */
 void catalog_expire(struct catalog *c);
 

@@ -398,7 +398,7 @@ static struct env *env_with(const struct env *known, const char *name, const str
 	struct env fields = {.name = name, .created = v->created, .modified = v->modified};
 
 	if (known)
-		fields = *known;
+		fields = env_copy_fields(known);
 	fields.latest_version = v->version;
 	fields.next_version = NULL;
 	return env_new(&fields);
@@ -446,6 +446,17 @@ int catalog_put_version(struct catalog *c, struct scope *s, const struct version
 	}
 	change_clear(&ch);
 	return rc;
+}
+
+void catalog_note_version(struct catalog *c, struct scope *s, struct version *v, struct call *call)
+{
+	struct change ch;
+
+	if (!change_init(&ch, c, s, v->env, v->version, NULL) && !change_start(&ch, call, NULL)) {
+		version_put(&ch, v);
+		change_end(&ch, 0);
+	}
+	change_clear(&ch);
 }
 
 /* ---- lists that arrive ---- */

@@ -99,7 +99,7 @@ static struct version *version_rebase(struct version *listed, const struct versi
 {
 	_cleanup_free_ struct kv *tags =
 		calloc(listed->n_tags + after->n_tags + 1, sizeof(struct kv));
-	struct version fields = *listed;
+	struct version fields = version_copy_fields(listed);
 	struct version *v;
 
 	if (!tags)
@@ -130,7 +130,7 @@ static void *version_resolve(void *listed, const void *before, void *after)
 static void *env_resolve(void *listed, const void *before, void *after)
 {
 	const struct env *l = listed, *b = before, *a = after;
-	struct env fields = *l;
+	struct env fields = env_copy_fields(l);
 
 	if (l->archived == a->archived || (b && b->archived == a->archived))
 		return env_ref(listed);

@@ -97,7 +97,7 @@ static void completion_put(struct completions *c, const char *key, struct versio
 /* v with the content fields of other: what is published with a version and never changes. */
 static struct version *with_content(const struct version *v, const struct version *other)
 {
-	struct version fields = *v;
+	struct version fields = version_copy_fields(v);
 
 	fields.image = other->image;
 	fields.conda = other->conda ? other->conda : v->conda;

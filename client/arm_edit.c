@@ -78,6 +78,8 @@ static int check_conditions(const cJSON *old, const struct tag_change *t, struct
 {
 	if (old && t->value && (t->flags & TAG_CREATE))
 		return err_set(e, -EEXIST, "there is a tag %.200s already", t->key);
+	if (!old && !t->value && (t->flags & TAG_IF_THERE))
+		return 0;
 	if (!old && (!t->value || (t->flags & TAG_REPLACE)))
 		return err_set(e, -ENODATA, "there is no tag %.200s", t->key);
 	return 0;

@@ -1,6 +1,7 @@
 #include "client/asset.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -272,6 +273,24 @@ bool scope_equal(const struct scope *a, const struct scope *b)
 }
 
 /* ---- versions ---- */
+
+struct version version_copy_fields(const struct version *v)
+{
+	struct version fields = {0};
+	const size_t first = offsetof(struct version, id);
+
+	memcpy((char *)&fields + first, (const char *)v + first, sizeof(fields) - first);
+	return fields;
+}
+
+struct env env_copy_fields(const struct env *e)
+{
+	struct env fields = {0};
+	const size_t first = offsetof(struct env, name);
+
+	memcpy((char *)&fields + first, (const char *)e + first, sizeof(fields) - first);
+	return fields;
+}
 
 enum version_kind version_kind(const struct version *v)
 {

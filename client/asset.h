@@ -118,6 +118,12 @@ struct version {
 };
 
 struct version *version_new(const struct version *fields);
+
+/* What version_new() and env_new() take, of a record that other threads may hold: everything but
+ * the count of references, which they may change. Its pointers are the record's. */
+struct version version_copy_fields(const struct version *v);
+struct env env_copy_fields(const struct env *e);
+
 struct version *version_ref(struct version *v);
 void version_unref(struct version *v);
 

@@ -56,8 +56,9 @@ struct upload_file {
 
 /* One tag to be set or removed. */
 enum tag_flags {
-	TAG_CREATE = 1,  /* -EEXIST when it is there */
-	TAG_REPLACE = 2, /* -ENODATA when it is not */
+	TAG_CREATE = 1,   /* -EEXIST when it is there */
+	TAG_REPLACE = 2,  /* -ENODATA when it is not */
+	TAG_IF_THERE = 4, /* removing what is not there is no error */
 };
 struct tag_change {
 	const char *key;   /* not empty, UTF-8 */

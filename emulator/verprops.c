@@ -327,11 +327,18 @@ static bool same_conda(const cJSON *a, const cJSON *b)
 	return conda_same(left, strlen(left), right, strlen(right), NULL) == 1;
 }
 
-/* "Disabled" is what an absent autoRebuild means. */
+/* What an absent member means. */
 static bool is_default(const char *name, const cJSON *item)
 {
-	return !item || (strcmp(name, "autoRebuild") == 0 && cJSON_IsString(item) &&
-			 strcmp(item->valuestring, "Disabled") == 0);
+	static const struct {
+		const char *name, *value;
+	} defaults[] = {{"autoRebuild", "Disabled"}, {"osType", "Linux"}};
+
+	for (size_t i = 0; item && i < COUNT(defaults); i++)
+		if (strcmp(name, defaults[i].name) == 0)
+			return cJSON_IsString(item) &&
+			       strcmp(item->valuestring, defaults[i].value) == 0;
+	return !item;
 }
 
 bool verprops_same_content(const struct verprops *a, const struct verprops *b)

@@ -7,6 +7,7 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/name.h"
@@ -14,8 +15,9 @@
 #include "fs/render.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
+#include "fs/upper.h"
 
-enum { BLOCK = 512, PREFERRED_IO = 128 * 1024 };
+enum { BLOCK = 512, PREFERRED_IO = 128 * 1024, FUSE_ROOT_INO = 1 };
 
 /* Seconds that the attributes of a log may be kept: it can grow. */
 #define GROWING_S 1.0
@@ -108,6 +110,17 @@ static int fill_link(struct stat *st, const struct version *v)
 	return rc;
 }
 
+/* A program that copies a version here brings its derived files along, and must not fail on them.
+ */
+static bool taken_and_dropped(struct fsys *fs, struct node *n)
+{
+	_cleanup_free_ char *vdir = NULL;
+	_cleanup_free_ char *in = NULL;
+
+	return fs->edits && !upper_of_dir(fs, n->parent, &vdir, &in) &&
+	       edits_glowing(fs->edits, vdir);
+}
+
 /* spec.yml, conda.yml, Dockerfile, build.log */
 static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 {
@@ -124,7 +137,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 	} else {
 		st->st_mode = file_mode(n);
 		if (n->kind == NODE_DOCKERFILE || n->kind == NODE_BUILD_LOG)
-			st->st_mode = S_IFREG | 0444;
+			st->st_mode = S_IFREG | (taken_and_dropped(fs, n) ? 0644 : 0444);
 		rc = render_size(fs->nodes, n->parent, v, n->kind, &size);
 		set_size(st, size);
 	}
@@ -132,7 +145,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		rc = shown_stat(fs, n, v, st);
 	if (n->kind == NODE_SPEC)
 		*timeout = list_timeout(fs, n);
-	if (n->kind == NODE_BUILD_LOG)
+	if (n->kind == NODE_BUILD_LOG || (n->kind == NODE_DOCKERFILE && st->st_mode & S_IWUSR))
 		*timeout = GROWING_S < fs->refresh_s ? GROWING_S : fs->refresh_s;
 	version_unref(v);
 	return rc;
@@ -175,6 +188,18 @@ static void fill_latest(struct fsys *fs, struct node *n, struct stat *st)
 	version_unref(v);
 }
 
+/* An environment without a version has the times of its place on the disk. */
+static void set_local_times(struct fsys *fs, struct node *n, struct stat *st)
+{
+	_cleanup_free_ char *path = fs->local ? local_env_path(n->scope, n->name) : NULL;
+	struct stat local;
+
+	if (!path || local_stat(fs->local, path, &local))
+		return;
+	st->st_mtim = st->st_atim = local.st_mtim;
+	st->st_ctim = local.st_ctim;
+}
+
 static void fill_env(struct fsys *fs, struct node *n, struct stat *st)
 {
 	struct env *env = node_get_env(fs->nodes, n);
@@ -182,6 +207,8 @@ static void fill_env(struct fsys *fs, struct node *n, struct stat *st)
 	st->st_mode = dir_mode(n);
 	if (env)
 		set_times(st, env->modified, env->created);
+	else
+		set_local_times(fs, n, st);
 	env_unref(env);
 }
 
@@ -219,6 +246,21 @@ static void fill_list_dir(struct fsys *fs, struct node *n, struct stat *st)
 	}
 }
 
+/* A draft that becomes a version has that version's number from the start: programs that look at
+ * the directory again find it to be the same. */
+static uint64_t local_number_of(const struct node *n, const char *path, const struct stat *st)
+{
+	struct upper_place p;
+	char key[SCOPE_KEY_SIZE];
+	uint64_t scope;
+
+	if (!S_ISDIR(st->st_mode) || !path || upper_parse(path, &p) || p.area != UPPER_DRAFT ||
+	    *p.rel || tree_is_draft_name(p.version))
+		return n->ino;
+	scope = node_number(FUSE_ROOT_INO, NODE_SCOPE, tree_scope_key(n->scope, key));
+	return node_number(node_number(scope, NODE_ENV, p.env), NODE_VERSION, p.version);
+}
+
 /* A file of the disk: its own attributes, under the number that the mount has for it. */
 static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
 {
@@ -231,7 +273,10 @@ static int fill_local(struct fsys *fs, struct node *n, struct stat *st)
 		rc = -ENOENT;
 	if (rc == -ENOENT)
 		rc = handles_stat(fs->handles, n->ino, st);
-	st->st_ino = n->ino;
+	/* The published file has the name again: the kernel looks once more. */
+	if (rc == -ENOENT && path && upper_is_over(path))
+		rc = -ESTALE;
+	st->st_ino = rc ? n->ino : local_number_of(n, path, st);
 	st->st_uid = fs->uid;
 	st->st_gid = fs->gid;
 	return rc;

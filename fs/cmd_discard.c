@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "client/cleanup.h"
 #include "fs/xattr.h"
 
 const char cmd_discard_help[] =
@@ -29,6 +30,33 @@ static const char *reason_of(int code)
 	}
 }
 
+/* Whether path lies in an mlenvfs mount: elsewhere an attribute would just be set. */
+static bool is_in_mount(const char *path)
+{
+	_cleanup_free_ char *real = cmd_real_path(path, NULL);
+	struct cmd_mounted *mounts;
+	bool found = false;
+	size_t n;
+
+	if (!real || cmd_mounts(&mounts, &n, NULL))
+		return false;
+	for (size_t i = 0; i < n && !found; i++) {
+		size_t len = strlen(mounts[i].mountpoint);
+
+		found = strncmp(real, mounts[i].mountpoint, len) == 0 &&
+			(real[len] == '/' || !real[len]);
+	}
+	cmd_mounts_free(mounts, n);
+	return found;
+}
+
+static int discard(const char *path)
+{
+	if (!is_in_mount(path))
+		return -EOPNOTSUPP;
+	return lsetxattr(path, XATTR_DISCARD, "1", 1, 0) < 0 ? -errno : 0;
+}
+
 int cmd_discard(int argc, char **argv)
 {
 	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
@@ -44,11 +72,13 @@ int cmd_discard(int argc, char **argv)
 	if (optind == argc)
 		return cmd_usage("discard", "which PATH?");
 	for (; optind < argc; optind++) {
-		if (lsetxattr(argv[optind], XATTR_DISCARD, "1", 1, 0) == 0) {
+		int rc = discard(argv[optind]);
+
+		if (!rc) {
 			printf("%s: thrown away\n", argv[optind]);
 			continue;
 		}
-		cmd_complain("%s: %s", argv[optind], reason_of(errno));
+		cmd_complain("%s: %s", argv[optind], reason_of(-rc));
 		status = CMD_FAILED;
 	}
 	return status;

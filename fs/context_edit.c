@@ -11,6 +11,7 @@
 #include "fs/edits.h"
 #include "fs/local.h"
 #include "fs/name.h"
+#include "fs/register.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
@@ -78,7 +79,7 @@ static int find_overlaid(struct staging *s)
 		const char *path = in_context(rels[i]);
 
 		if (path && strcmp(rels[i], s->p->rel) != 0 &&
-		    edits_get(s->fs->edits, s->p->vdir, rels[i], &edit) && edit.saved &&
+		    edits_get(s->fs->edits, s->p->vdir, rels[i], &edit) && edit_is_saved(&edit) &&
 		    !edit.dirty)
 			rc = add_overlaid(s->x, path);
 	}
@@ -254,7 +255,7 @@ int context_edit_stage(struct fsys *fs, const struct publish_edit *p, const stru
 		return rc;
 	out->touched = out->n_overlaid || !published || !same_dockerfile(base, spec) ||
 		       removed_in_context(&s) || has_local_context(&s);
-	return out->touched ? stage_all(&s) : 0;
+	return out->touched ? register_errno(stage_all(&s)) : 0;
 }
 
 /* ---- comparing ---- */

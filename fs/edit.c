@@ -18,6 +18,7 @@
 #include "fs/render.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
+#include "fs/writing.h"
 #include "fs/xattr.h"
 
 enum {
@@ -153,7 +154,7 @@ static int place_of(struct fsys *fs, struct node *n, char **vdir, char **rel)
 	return -ENOMEM;
 }
 
-static char *temporary_path(struct fsys *fs)
+char *edit_temporary_path(struct fsys *fs)
 {
 	static _Atomic unsigned int count;
 	char *path;
@@ -193,7 +194,7 @@ int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, s
 {
 	_cleanup_free_ char *vdir = NULL;
 	_cleanup_free_ char *rel = NULL;
-	_cleanup_free_ char *copy = temporary_path(fs);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
 	int rc = edit_allowed(fs, n, e);
 
 	if (rc)
@@ -212,7 +213,10 @@ int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, s
 	edits_unlock(fs->edits);
 	if (rc)
 		unlinkat(local_fd(fs->local), copy, 0);
-	return rc == -EEXIST && node_is_local(fs->nodes, n) ? 0 : rc;
+	if (rc != -EEXIST)
+		return rc;
+	/* Else another file was renamed onto the name: whoever asks looks the name up again. */
+	return node_is_local(fs->nodes, n) ? 0 : -ESTALE;
 }
 
 static int copy_file(struct fsys *fs, const char *from, const char *to)
@@ -239,7 +243,7 @@ static int copy_file(struct fsys *fs, const char *from, const char *to)
 int edit_echo(struct fsys *fs, const char *vdir, const char *rel, const char *path,
 	      const struct proc_id *who)
 {
-	_cleanup_free_ char *copy = temporary_path(fs);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
 	_cleanup_free_ char *to = upper_path(fs, UPPER_SHOWN, vdir, rel);
 	int rc = copy && to ? copy_file(fs, path, copy) : -ENOMEM;
 
@@ -250,7 +254,7 @@ int edit_echo(struct fsys *fs, const char *vdir, const char *rel, const char *pa
 	if (!rc)
 		rc = edits_add(fs->edits, vdir, rel, false);
 	if (!rc)
-		edits_attempted(fs->edits, vdir, rel, who, true);
+		edits_attempted(fs->edits, vdir, rel, who, 0);
 	edits_unlock(fs->edits);
 	if (rc)
 		unlinkat(local_fd(fs->local), copy, 0);
@@ -309,7 +313,7 @@ int edit_wrote(struct fsys *fs, struct node *n)
 
 /* ---- the end ---- */
 
-static void drop_locked(struct fsys *fs, const char *vdir, const char *rel)
+static void drop_locked(struct fsys *fs, const char *vdir, const char *rel, bool leave)
 {
 	static const enum upper_area areas[] = {UPPER_EDIT, UPPER_SHOWN};
 
@@ -321,14 +325,32 @@ static void drop_locked(struct fsys *fs, const char *vdir, const char *rel)
 		unlinkat(local_fd(fs->local), path, 0);
 		node_clear_local(fs->nodes, path);
 	}
-	edits_remove(fs->edits, vdir, rel);
+	if (leave)
+		edits_leave(fs->edits, vdir, rel);
+	else
+		edits_remove(fs->edits, vdir, rel);
 }
 
 void edit_drop(struct fsys *fs, const char *vdir, const char *rel)
 {
 	edits_lock(fs->edits);
-	drop_locked(fs, vdir, rel);
+	drop_locked(fs, vdir, rel, false);
 	edits_unlock(fs->edits);
+}
+
+void edit_leave(struct fsys *fs, const char *vdir, const char *rel)
+{
+	edits_lock(fs->edits);
+	drop_locked(fs, vdir, rel, true);
+	edits_unlock(fs->edits);
+}
+
+/* A file that was open already when it got its name has writers that nobody counted. */
+static bool has_writers(struct fsys *fs, const char *vdir, const char *rel)
+{
+	_cleanup_free_ char *path = upper_path(fs, UPPER_SHOWN, vdir, rel);
+
+	return !path || writing_at(fs, path, WRITING_OPEN);
 }
 
 void edit_sweep(struct fsys *fs, const char *vdir)
@@ -341,8 +363,8 @@ void edit_sweep(struct fsys *fs, const char *vdir)
 	n = edits_list(fs->edits, vdir, &rels);
 	edits_lock(fs->edits);
 	for (int i = 0; i < n; i++)
-		if (edits_is_over(fs->edits, vdir, rels[i]))
-			drop_locked(fs, vdir, rels[i]);
+		if (edits_is_over(fs->edits, vdir, rels[i]) && !has_writers(fs, vdir, rels[i]))
+			drop_locked(fs, vdir, rels[i], false);
 	edits_unlock(fs->edits);
 	if (n >= 0)
 		edits_list_free(rels, n);
@@ -433,6 +455,28 @@ static void set_aside(struct fsys *fs, const char *path)
 	}
 }
 
+/* A whole copy, or what was there before. */
+static int put_copy(struct fsys *fs, const char *from, const char *to)
+{
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int dir = local_fd(fs->local), rc = copy ? copy_file(fs, from, copy) : -ENOMEM;
+
+	if (!rc && renameat(dir, copy, dir, to) < 0)
+		rc = -errno;
+	if (rc && copy)
+		unlinkat(dir, copy, 0);
+	return rc;
+}
+
+/* On a full disk: the file itself, which is about to lose its other name. */
+static int put_link(struct fsys *fs, const char *from, const char *to)
+{
+	int dir = local_fd(fs->local);
+
+	unlinkat(dir, to, 0);
+	return linkat(dir, from, dir, to, 0) < 0 ? -errno : 0;
+}
+
 int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *from,
 		const struct proc_id *who, const char *reason)
 {
@@ -444,11 +488,13 @@ int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *
 
 	if (rc)
 		return rc;
-	mine = edits_get(fs->edits, vdir, rel, &known) && known.attempted && !known.saved &&
+	mine = edits_get(fs->edits, vdir, rel, &known) && known.attempted && known.result &&
 	       proc_same(&known.owner, who);
 	if (!mine)
 		set_aside(fs, to);
-	rc = copy_file(fs, from, to);
+	rc = put_copy(fs, from, to);
+	if (rc)
+		rc = put_link(fs, from, to);
 	if (!rc)
 		edit_note(fs, to, reason);
 	return rc;

@@ -25,9 +25,12 @@ int edit_allowed(struct fsys *fs, struct node *n, struct err *e);
 
 /*
  * Opens n, a published file, for editing: its bytes (none when truncate) are put on the disk, and n
- * lies there from now on. Nothing is dirty yet.
+ * lies there from now on. Nothing is dirty yet. -ESTALE: its name is another file's by now.
  */
 int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, struct err *e);
+
+/* A path for a copy in the making, another each time. To be freed; NULL: no memory. */
+char *edit_temporary_path(struct fsys *fs);
 
 /* Copies the bytes and the time of n, a published file, to a new file of the disk. -EEXIST. */
 int edit_copy(struct fsys *fs, struct node *n, const char *to, struct call *c, struct err *e);
@@ -48,6 +51,9 @@ int edit_move(struct fsys *fs, enum upper_area from, enum upper_area to, const c
 
 /* The file is the published one again; its bytes on the disk go. */
 void edit_drop(struct fsys *fs, const char *vdir, const char *rel);
+
+/* The same when another file is about to get the name (edits_leave()). */
+void edit_leave(struct fsys *fs, const char *vdir, const char *rel);
 
 /* Drops what has had its time (edits.h), in the directory of a version. */
 void edit_sweep(struct fsys *fs, const char *vdir);

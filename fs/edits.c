@@ -17,6 +17,8 @@ struct dir {
 	struct dir *next;
 	struct file *files;
 	char *base;
+	char *said;
+	int64_t kept_until; /* base and said, when there are no files */
 	int64_t glows_until;
 	char name[];
 };
@@ -57,6 +59,7 @@ static void dir_free(struct dir *d)
 		free(f);
 	}
 	free(d->base);
+	free(d->said);
 	free(d);
 }
 
@@ -114,13 +117,20 @@ static void tidy(struct edits *t)
 	int64_t now = t->now();
 
 	for (struct dir **p = &t->dirs, *d; (d = *p);) {
-		if (d->files || d->glows_until > now) {
+		if (d->files || d->glows_until > now || d->kept_until > now) {
 			p = &d->next;
 			continue;
 		}
 		*p = d->next;
 		dir_free(d);
 	}
+}
+
+static void forget_texts(struct dir *d)
+{
+	free(d->base);
+	free(d->said);
+	d->base = d->said = NULL;
 }
 
 /* ---- files ---- */
@@ -133,6 +143,8 @@ int edits_add(struct edits *t, const char *dir, const char *rel, bool fresh)
 	pthread_mutex_lock(&t->lock);
 	f = find(t, dir, rel);
 	d = f ? NULL : need_dir(t, dir);
+	if (d && !d->files && d->kept_until <= t->now())
+		forget_texts(d);
 	if (d) {
 		f = calloc(1, sizeof(*f) + strlen(rel) + 1);
 		if (f) {
@@ -148,7 +160,7 @@ int edits_add(struct edits *t, const char *dir, const char *rel, bool fresh)
 	return f ? 0 : -ENOMEM;
 }
 
-void edits_remove(struct edits *t, const char *dir, const char *rel)
+static void remove_file(struct edits *t, const char *dir, const char *rel, int64_t kept_until)
 {
 	struct dir *d;
 
@@ -159,14 +171,22 @@ void edits_remove(struct edits *t, const char *dir, const char *rel)
 			continue;
 		*p = f->next;
 		free(f);
+		if (!d->files)
+			d->kept_until = kept_until;
 		break;
 	}
-	if (d && !d->files) {
-		free(d->base);
-		d->base = NULL;
-		tidy(t);
-	}
+	tidy(t);
 	pthread_mutex_unlock(&t->lock);
+}
+
+void edits_remove(struct edits *t, const char *dir, const char *rel)
+{
+	remove_file(t, dir, rel, 0);
+}
+
+void edits_leave(struct edits *t, const char *dir, const char *rel)
+{
+	remove_file(t, dir, rel, t->now() + EDITS_LIFE);
 }
 
 bool edits_get(struct edits *t, const char *dir, const char *rel, struct edit *out)
@@ -271,6 +291,19 @@ bool edits_dirty(struct edits *t, const char *dir, const char *rel)
 	return was_clean;
 }
 
+void edits_emptied(struct edits *t, const char *dir, const char *rel)
+{
+	struct file *f;
+
+	pthread_mutex_lock(&t->lock);
+	f = find(t, dir, rel);
+	if (f) {
+		f->edit.emptied = true;
+		f->edit.touched = t->now();
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
 bool edits_take(struct edits *t, const char *dir, const char *rel)
 {
 	struct file *f;
@@ -307,7 +340,7 @@ unsigned int edits_writers(struct edits *t, const char *dir, const char *rel, in
 }
 
 void edits_attempted(struct edits *t, const char *dir, const char *rel, const struct proc_id *who,
-		     bool saved)
+		     int result)
 {
 	struct file *f;
 
@@ -315,7 +348,8 @@ void edits_attempted(struct edits *t, const char *dir, const char *rel, const st
 	f = find(t, dir, rel);
 	if (f) {
 		f->edit.attempted = true;
-		f->edit.saved = saved;
+		f->edit.emptied = false;
+		f->edit.result = result;
 		f->edit.owner = *who;
 		f->edit.touched = t->now();
 	}
@@ -340,27 +374,45 @@ bool edits_is_over(struct edits *t, const char *dir, const char *rel)
 	if (!edits_get(t, dir, rel, &e) || e.dirty || e.writers)
 		return false;
 	/* The owner may be a process that runs elsewhere, of which nothing is known. */
-	if (e.attempted && e.owner.tgid)
+	if (e.attempted && !e.emptied && e.owner.tgid)
 		return !proc_alive(&e.owner);
 	return e.touched + EDITS_LIFE <= t->now();
 }
 
 /* ---- directories ---- */
 
-void edits_set_base(struct edits *t, const char *dir, const char *version)
+/* Under the lock: what is known of the directory, unless it has had its time. */
+static struct dir *known_dir(struct edits *t, const char *name)
 {
-	char *copy = strdup(version);
+	struct dir *d = find_dir(t, name);
+
+	return d && (d->files || d->kept_until > t->now()) ? d : NULL;
+}
+
+static void set_text(struct edits *t, const char *dir, bool base, const char *value)
+{
+	char *copy = value ? strdup(value) : NULL, **field, *old = copy;
 	struct dir *d;
 
 	pthread_mutex_lock(&t->lock);
-	d = find_dir(t, dir);
-	if (d && copy) {
-		free(d->base);
-		d->base = copy;
-		copy = NULL;
+	d = known_dir(t, dir);
+	if (d && (copy || !value)) {
+		field = base ? &d->base : &d->said;
+		old = *field;
+		*field = copy;
 	}
 	pthread_mutex_unlock(&t->lock);
-	free(copy);
+	free(old);
+}
+
+void edits_set_base(struct edits *t, const char *dir, const char *version)
+{
+	set_text(t, dir, true, version);
+}
+
+void edits_set_said(struct edits *t, const char *dir, const char *version)
+{
+	set_text(t, dir, false, version);
 }
 
 char *edits_get_base(struct edits *t, const char *dir)
@@ -369,10 +421,22 @@ char *edits_get_base(struct edits *t, const char *dir)
 	char *base;
 
 	pthread_mutex_lock(&t->lock);
-	d = find_dir(t, dir);
+	d = known_dir(t, dir);
 	base = d && d->base ? strdup(d->base) : NULL;
 	pthread_mutex_unlock(&t->lock);
 	return base;
+}
+
+bool edits_said(struct edits *t, const char *dir, const char *version)
+{
+	const struct dir *d;
+	bool said;
+
+	pthread_mutex_lock(&t->lock);
+	d = known_dir(t, dir);
+	said = d && d->said && strcmp(d->said, version) == 0;
+	pthread_mutex_unlock(&t->lock);
+	return said;
 }
 
 void edits_set_glowing(struct edits *t, const char *dir)
@@ -389,14 +453,12 @@ void edits_set_glowing(struct edits *t, const char *dir)
 
 bool edits_glowing(struct edits *t, const char *dir)
 {
-	struct dir *d;
+	const struct dir *d;
 	bool glows;
 
 	pthread_mutex_lock(&t->lock);
 	d = find_dir(t, dir);
 	glows = d && d->glows_until > t->now();
-	if (glows)
-		d->glows_until = t->now() + EDITS_LIFE;
 	pthread_mutex_unlock(&t->lock);
 	return glows;
 }

@@ -13,7 +13,8 @@
  *   dirty    | save begins (edits_take)   | clean, whatever comes of it: a save that failed is
  *            |                            |   not tried again until something is written
  *   clean    | owner ended, nobody writes | dropped: the published file again
- *   clean    | nobody ever saved it       | dropped EDITS_LIFE after it was last touched
+ *   clean    | nobody ever saved it, or   | dropped EDITS_LIFE after it was last touched
+ *            | it was emptied since         |
  *
  * Any thread; nothing blocks.
  */
@@ -36,7 +37,8 @@ struct edit {
 	bool killed;          /* the last flush was of a process that a signal ended */
 	bool fresh;           /* made here: there is no published file of the name */
 	bool attempted;       /* it was saved, or refused, at least once */
-	bool saved;           /* the last of these went well */
+	bool emptied;         /* since then it was cut off, and nothing was written to it */
+	int result;           /* what came of the last of these: 0 or a negative errno */
 	unsigned int writers; /* open for writing */
 	struct proc_id owner; /* who saved it last, or tried */
 	int64_t touched;      /* clock of edits_new() */
@@ -54,6 +56,10 @@ void edits_unlock(struct edits *t);
 int edits_add(struct edits *t, const char *dir, const char *rel, bool fresh);
 void edits_remove(struct edits *t, const char *dir, const char *rel);
 
+/* The same for a file whose name is free only until the next file gets it, as in the middle of a
+ * save: what is known of the directory is remembered for EDITS_LIFE. */
+void edits_leave(struct edits *t, const char *dir, const char *rel);
+
 /* false when there is none. out may be NULL. */
 bool edits_get(struct edits *t, const char *dir, const char *rel, struct edit *out);
 
@@ -70,15 +76,24 @@ int edits_dirs(struct edits *t, char ***out);
 /* Something was written: true when it was clean before. */
 bool edits_dirty(struct edits *t, const char *dir, const char *rel);
 
+/* It was cut off by an open or by name: that saves nothing, and what is left counts for nothing. */
+void edits_emptied(struct edits *t, const char *dir, const char *rel);
+
 /* A save begins: true when it was dirty. It is clean then. */
 bool edits_take(struct edits *t, const char *dir, const char *rel);
 
 /* One more, or one fewer, has it open for writing. Returns how many have. */
 unsigned int edits_writers(struct edits *t, const char *dir, const char *rel, int change);
 
-/* Who saved it, or tried to. */
+/* Who saved it, or tried to, and what came of it. */
 void edits_attempted(struct edits *t, const char *dir, const char *rel, const struct proc_id *who,
-		     bool saved);
+		     int result);
+
+/* Whether it was saved, the last attempt went well, and it is still what was saved. */
+static inline bool edit_is_saved(const struct edit *e)
+{
+	return e->attempted && !e->result && !e->emptied;
+}
 
 void edits_set_killed(struct edits *t, const char *dir, const char *rel, bool killed);
 
@@ -92,9 +107,16 @@ bool edits_is_over(struct edits *t, const char *dir, const char *rel);
 void edits_set_base(struct edits *t, const char *dir, const char *version);
 char *edits_get_base(struct edits *t, const char *dir); /* to be freed; NULL: its own */
 
+/*
+ * The version that the spec.yml which was saved last in the directory names: found there again it
+ * is no wish for that number. Remembered as long as the base is.
+ */
+void edits_set_said(struct edits *t, const char *dir, const char *version); /* NULL: none */
+bool edits_said(struct edits *t, const char *dir, const char *version);
+
 /* The directory was published from a draft: for EDITS_LIFE from now what a copying program still
  * brings is taken. */
 void edits_set_glowing(struct edits *t, const char *dir);
-bool edits_glowing(struct edits *t, const char *dir); /* true begins the time anew */
+bool edits_glowing(struct edits *t, const char *dir);
 
 #endif

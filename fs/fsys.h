@@ -11,6 +11,7 @@
 
 struct catalog;
 struct edits;
+struct freenames;
 struct journal;
 struct kept;
 struct local;
@@ -37,6 +38,7 @@ struct fsys {
 	struct kept *kept;                 /* what is kept of saved files */
 	_Atomic uint64_t shown_generation; /* moves on with every change of what is kept */
 	struct journal *journal;           /* publications in flight */
+	struct freenames *freenames;       /* what fsync found out for close */
 	struct seen *seen;                 /* what programs saw of the records that they may save */
 	struct turns *saving;              /* one save of an environment at a time */
 	struct settle *settle;             /* drafts that are published when they are quiet */

@@ -1,6 +1,7 @@
 #include "fs/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -59,6 +60,15 @@ struct handle *handle_new(struct handles *hs)
 	return h;
 }
 
+void handle_set_file(struct handles *hs, struct handle *h, int fd, uint64_t ino, bool writing)
+{
+	pthread_mutex_lock(&hs->lock);
+	h->fd = fd;
+	h->ino = ino;
+	h->writing = writing;
+	pthread_mutex_unlock(&hs->lock);
+}
+
 void handle_free(struct handles *hs, struct handle *h)
 {
 	pthread_mutex_lock(&hs->lock);
@@ -81,13 +91,35 @@ int handles_stat(struct handles *hs, uint64_t ino, struct stat *st)
 	return rc;
 }
 
-bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), void *arg)
+bool handles_writing(struct handles *hs, bool (*fn)(const struct handle *h, void *arg), void *arg)
 {
 	bool found = false;
 
 	pthread_mutex_lock(&hs->lock);
 	for (const struct handle *h = hs->first; h && !found; h = h->next)
-		found = h->writing && fn(h->ino, arg);
+		found = h->writing && fn(h, arg);
 	pthread_mutex_unlock(&hs->lock);
 	return found;
+}
+
+static bool is_writing(const struct handle *h)
+{
+	int flags = h->fd < 0 || h->sink ? -1 : fcntl(h->fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
+unsigned int handles_adopt(struct handles *hs, uint64_t ino)
+{
+	unsigned int writers = 0;
+
+	pthread_mutex_lock(&hs->lock);
+	for (struct handle *h = hs->first; h; h = h->next) {
+		if (h->ino != ino || !is_writing(h))
+			continue;
+		h->counted = true;
+		writers++;
+	}
+	pthread_mutex_unlock(&hs->lock);
+	return writers;
 }

@@ -20,9 +20,9 @@ struct handle {
 	struct listing *listing; /* a directory: owned */
 	char *text;              /* a rendered file: owned; NULL for a context file */
 	size_t size;
-	int fd;             /* a local file; -1: it is none */
-	uint64_t ino;       /* of the local file */
-	bool writing;       /* a local file that is open for writing */
+	int fd;             /* a local file; -1: it is none. handle_set_file() sets this, */
+	uint64_t ino;       /* the local file's number, */
+	bool writing;       /* and whether it is open for writing */
 	bool sync;          /* ... with O_SYNC or O_DSYNC */
 	atomic_bool wrote;  /* something that no flush has seen yet */
 	bool counted;       /* among the writers of an edited file (edits.h) */
@@ -42,6 +42,10 @@ void handles_free(struct handles *hs);
 /* An empty handle in the list; NULL when memory ran out. Any thread. */
 struct handle *handle_new(struct handles *hs);
 
+/* h holds a file of the disk from now on: what the functions below look for. ino 0: not known yet.
+ */
+void handle_set_file(struct handles *hs, struct handle *h, int fd, uint64_t ino, bool writing);
+
 /* Takes it out of the list and frees it with what it holds. Any thread. */
 void handle_free(struct handles *hs, struct handle *h);
 
@@ -49,8 +53,14 @@ void handle_free(struct handles *hs, struct handle *h);
 int handles_stat(struct handles *hs, uint64_t ino, struct stat *st);
 
 /* Calls fn for every local file that is open for writing, until it returns true; what fn returned
- * last. fn must not take other locks. */
-bool handles_writing(struct handles *hs, bool (*fn)(uint64_t ino, void *arg), void *arg);
+ * last. fn may use the node table, and must not take other locks. */
+bool handles_writing(struct handles *hs, bool (*fn)(const struct handle *h, void *arg), void *arg);
+
+/*
+ * The file becomes one that is edited (edits.h): all that have it open for writing are marked as
+ * counted. Returns how many there are. With edits_lock() held, so that none is opened meanwhile.
+ */
+unsigned int handles_adopt(struct handles *hs, uint64_t ino);
 
 /* Between struct fuse_file_info.fh and the handle. */
 static inline struct handle *handle_of(uint64_t fh)

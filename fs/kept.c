@@ -324,6 +324,20 @@ int kept_drop(struct kept *k, const char *dir)
 	return 0;
 }
 
+int kept_drop_file(struct kept *k, const char *dir, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	char file_name[FILE_NAME_SIZE];
+	int rc = make_file_name(name, file_name);
+
+	if (rc)
+		return rc;
+	fd = open_version(k, dir);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	return unlinkat(fd, file_name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int kept_set_record(struct kept *k, const char *dir, const char *fingerprint)
 {
 	struct wholefile file = {.data = fingerprint, .len = strlen(fingerprint), .mode = 0600};

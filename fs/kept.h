@@ -57,8 +57,9 @@ int kept_get_text(struct kept *k, const char *dir, const char *name, struct buf 
  */
 int kept_get_attr(struct kept *k, const char *dir, const char *name, struct stat *st);
 
-/* Forgets all of a version. 0 also when nothing was kept. */
+/* Forgets all of a version, or what is kept of one file. 0 also when nothing was kept. */
 int kept_drop(struct kept *k, const char *dir);
+int kept_drop_file(struct kept *k, const char *dir, const char *name);
 
 /* Which record it belongs to, in at most KEPT_RECORD_MAX bytes (-EFBIG). */
 int kept_set_record(struct kept *k, const char *dir, const char *fingerprint);

@@ -20,6 +20,7 @@
 #include "fs/backend.h"
 #include "fs/edits.h"
 #include "fs/fsys.h"
+#include "fs/freename.h"
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
@@ -51,6 +52,7 @@ struct mount {
 	struct edits *edits;
 	struct kept *kept;
 	struct journal *journal;
+	struct freenames *freenames;
 	struct seen *seen;
 	struct turns *saving;
 	struct settle *settle;
@@ -200,6 +202,7 @@ static void fill_fsys(struct mount *m)
 		.edits = m->edits,
 		.kept = m->kept,
 		.journal = m->journal,
+		.freenames = m->freenames,
 		.seen = m->seen,
 		.saving = m->saving,
 		.settle = m->settle,
@@ -265,7 +268,8 @@ static int open_upper(struct mount *m, struct err *e)
 
 	m->edits = edits_new(NULL);
 	m->seen = seen_new();
-	if (rc || !m->edits || !m->seen)
+	m->freenames = freenames_new();
+	if (rc || !m->edits || !m->seen || !m->freenames)
 		return -ENOMEM;
 	m->kept_dir = open_part(m, ".kept");
 	m->journal_dir = open_part(m, journal);
@@ -298,9 +302,25 @@ static int open_drafts(struct mount *m, struct err *e)
 	return rc ? rc : open_upper(m, e);
 }
 
+/* The journal of another mount that has ended; what can't be looked up now stays for the next time.
+ */
+static void look_into(struct mount *m, const char *run, struct call *call)
+{
+	_cleanup_free_ char *path = local_join(run, "journal");
+	_cleanup_close_ int dir = path ? local_open_dir(m->local, path) : -1;
+	struct journal *journal = NULL;
+
+	if (dir < 0 || journal_open(dir, &journal, NULL))
+		return;
+	if (register_resolve_of(&m->fsys, journal, call))
+		log_warn("op=recover run=%s: not everything could be looked up", run);
+	journal_close(journal);
+}
+
 /* What an ended mount was publishing, and whether that was done, decides what is a draft. */
 static void look_up_doubtful(struct mount *m)
 {
+	char run[UPPER_RUN_SIZE];
 	struct call call;
 
 	if (!m->journal)
@@ -308,6 +328,8 @@ static void look_up_doubtful(struct mount *m)
 	call_init(&call, clock_mono() + m->fsys.save_timeout, CALL_INTERACTIVE);
 	if (register_resolve(&m->fsys, &call))
 		settle_doubtful(m->settle);
+	for (int k = upper_ended(m->run, -1, run); k >= 0; k = upper_ended(m->run, k, run))
+		look_into(m, run, &call);
 	call_destroy(&call);
 }
 
@@ -400,6 +422,7 @@ static void close_upper(struct mount *m)
 		close(m->journal_dir);
 	edits_free(m->edits);
 	seen_free(m->seen);
+	freenames_free(m->freenames);
 	upper_end(m->run);
 	local_close(m->local);
 }

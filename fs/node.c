@@ -14,6 +14,7 @@ enum {
 	ROOT_INO = 1,
 	TABLE_FIRST = 1024, /* buckets; a power of two */
 	LABEL_MAX = 64 * 1024,
+	LATEST_SHIFT = 16,
 };
 
 struct node_table {
@@ -42,6 +43,10 @@ uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
 	memcpy(&ino, digest, sizeof(ino));
 	/* 0 is no inode and 1 the root; keep clear of what some tools take for negative. */
 	ino &= INT64_MAX;
+	/* cp takes names in the order of their numbers: before there is any version to point to,
+	 * the link can be copied. */
+	if (kind == NODE_LATEST)
+		ino >>= LATEST_SHIFT;
 	return ino > ROOT_INO ? ino : ino + ROOT_INO + 1;
 }
 
@@ -197,20 +202,20 @@ static void unlink_locked(struct node_table *t, struct node *n)
  */
 static void collect_onto(struct node_table *t, struct node *n, struct node **dead)
 {
-	struct node *parent, *forward;
+	struct node *parent;
 
 	for (; n != &t->root && !n->lookups && !n->holds; n = parent) {
 		parent = n->parent;
-		forward = n->forward;
 		unlink_locked(t, n);
 		n->next = *dead;
 		*dead = n;
-		parent->holds--;
-		if (forward) {
-			/* A version's directory, which forwards nowhere. */
-			forward->holds--;
-			collect_onto(t, forward, dead);
+		if (n->forward) {
+			/* A version's directory, which forwards nowhere. Both may lie in one
+			 * parent: n holds that until the other is done with. */
+			n->forward->holds--;
+			collect_onto(t, n->forward, dead);
 		}
+		parent->holds--;
 	}
 }
 

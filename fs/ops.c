@@ -80,8 +80,10 @@ void ops_reply_save(fuse_req_t req, const char *what, const struct node *n, cons
 		    int rc, const struct err *e)
 {
 	/* What a file of the disk is called says nothing to people: its directory's name does. */
-	const struct node *dir = n && n->kind == NODE_LOCAL ? n->parent : n;
+	const struct node *dir = n;
 
+	while (dir && dir->kind == NODE_LOCAL)
+		dir = dir->parent;
 	rc = save_errno(rc);
 	if (rc)
 		log_warn("op=%s scope=%s dir=%s name=%s errno=%d: %s", what,

@@ -132,11 +132,17 @@ static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call
 static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
 		     struct handle *h, struct err *e)
 {
+	int rc;
+
 	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
 		return ops_write_open(fs, n, flags, by, c, h, e);
 	edit_sweep_of(fs, n);
-	if (node_is_local(fs->nodes, n))
-		return ops_local_open(fs, n, flags, h);
+	if (node_is_local(fs->nodes, n)) {
+		rc = ops_local_open(fs, n, flags, h);
+		/* Between the two it became the published file again. */
+		if (rc != -ESTALE || n->kind == NODE_LOCAL)
+			return rc;
+	}
 	return open_published(fs, n, by, c, h, e);
 }
 

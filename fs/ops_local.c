@@ -14,6 +14,8 @@
 #include "client/buf.h"
 #include "client/cleanup.h"
 #include "fs/edit.h"
+#include "fs/edits.h"
+#include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/upper.h"
@@ -50,20 +52,48 @@ int ops_local_mkdir(struct fsys *fs, struct node *dir, const char *name, mode_t 
 
 /* ---- open files ---- */
 
+static bool writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+}
+
+/* Its writers keep an edited file from being dropped. Under the lock of moves. */
+static void note_writer(struct fsys *fs, const char *path, int flags, struct handle *h)
+{
+	_cleanup_free_ char *vdir = NULL;
+	struct upper_place p;
+
+	if (upper_parse(path, &p) || (p.area != UPPER_SHOWN && p.area != UPPER_EDIT))
+		return;
+	vdir = upper_dir(&p);
+	h->counted = vdir && edits_writers(fs->edits, vdir, p.rel, 1);
+	if (vdir && flags & O_TRUNC && p.area == UPPER_SHOWN)
+		edits_emptied(fs->edits, vdir, p.rel);
+}
+
 int ops_local_open(struct fsys *fs, struct node *n, int flags, struct handle *h)
 {
-	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
-	int fd;
+	_cleanup_free_ char *path = NULL;
+	int fd, rc = -ESTALE;
 
-	if (!path)
-		return -ESTALE;
-	fd = openat(local_fd(fs->local), path,
-		    (flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	h->fd = fd;
-	h->ino = n->ino;
-	return 0;
+	/* It moves when it is written or saved, and may go: not between these two. */
+	edits_lock(fs->edits);
+	path = node_get_local(fs->nodes, n);
+	fd = path ? openat(local_fd(fs->local), path,
+			   (flags & ~(O_CREAT | O_EXCL | O_DIRECT)) | O_NOFOLLOW | O_CLOEXEC)
+		  : -1;
+	if (path)
+		rc = fd < 0 ? -errno : 0;
+	/* The published file has the name again: the kernel looks once more. */
+	if (rc == -ENOENT && upper_is_over(path))
+		rc = -ESTALE;
+	if (!rc) {
+		handle_set_file(fs->handles, h, fd, n->ino, writes(flags));
+		if (writes(flags))
+			note_writer(fs, path, flags, h);
+	}
+	edits_unlock(fs->edits);
+	return rc;
 }
 
 int ops_sink_open(struct handle *h)
@@ -167,6 +197,16 @@ static bool ends_in_rejected(const char *path)
 	return len >= sizeof(end) && strcmp(path + len - (sizeof(end) - 1), end) == 0;
 }
 
+static const char *state_on_show(struct fsys *fs, const struct upper_place *p)
+{
+	_cleanup_free_ char *vdir = upper_dir(p);
+	struct edit edit;
+
+	if (!vdir || !edits_get(fs->edits, vdir, p->rel, &edit) || !edit.attempted)
+		return "draft";
+	return edit_is_saved(&edit) ? "published" : "rejected";
+}
+
 /* What a file of the disk is, in one word. */
 static const char *state_of(struct fsys *fs, struct node *n)
 {
@@ -177,7 +217,7 @@ static const char *state_of(struct fsys *fs, struct node *n)
 		return "draft";
 	if (p.area == UPPER_LOCAL && ends_in_rejected(path))
 		return "rejected";
-	return p.area == UPPER_SHOWN ? "published" : "draft";
+	return p.area == UPPER_SHOWN ? state_on_show(fs, &p) : "draft";
 }
 
 /* The reason of a draft is that of its directory, that of an edited file that of its version. */

@@ -17,6 +17,9 @@
 #include "fs/upper.h"
 #include "fs/whiteout.h"
 
+/* Seconds that the kernel may remember a `latest` that was copied. */
+#define LATEST_S 1.0
+
 static int result(int rc)
 {
 	return rc < 0 ? -errno : 0;
@@ -49,7 +52,10 @@ bool ops_is_sink(struct fsys *fs, struct node *dir, const char *name)
 	if (dir->kind != NODE_VERSION ||
 	    (strcmp(name, "Dockerfile") != 0 && strcmp(name, "build.log") != 0))
 		return false;
-	return upper_of_dir(fs, dir, &vdir, &in) == 0 && edits_glowing(fs->edits, vdir);
+	if (upper_of_dir(fs, dir, &vdir, &in) || !edits_glowing(fs->edits, vdir))
+		return false;
+	edits_set_glowing(fs->edits, vdir);
+	return true;
 }
 
 /* ---- the ends of all of them ---- */
@@ -122,17 +128,20 @@ static int open_new(fuse_req_t req, struct node *dir, const char *name, mode_t m
 	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *vdir = NULL;
 	struct upper_place p;
-	int rc;
+	int fd, rc;
 
-	path = upper_new_path(fs, dir, name, &rc);
+	if (flags & O_EXCL && (mode & 0777) == (S_IRUSR | S_IWUSR))
+		path = upper_private_path(fs, dir, name, &rc);
+	else
+		path = upper_new_path(fs, dir, name, &rc);
 	if (rc)
 		return rc;
-	h->fd = openat(local_fd(fs->local), path,
-		       (flags & ~O_DIRECT) | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-		       (mode & 0777) | S_IRUSR | S_IWUSR);
-	if (h->fd < 0)
+	fd = openat(local_fd(fs->local), path,
+		    (flags & ~O_DIRECT) | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+		    (mode & 0777) | S_IRUSR | S_IWUSR);
+	if (fd < 0)
 		return -errno;
-	h->writing = (flags & O_ACCMODE) != O_RDONLY;
+	handle_set_file(fs->handles, h, fd, 0, (flags & O_ACCMODE) != O_RDONLY);
 	h->sync = flags & (O_SYNC | O_DSYNC);
 	if (h->writing && proc_of_thread(fuse_req_ctx(req)->pid, &h->who))
 		h->who = (struct proc_id){0};
@@ -181,7 +190,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	h->ino = entry.ino;
+	handle_set_file(fs->handles, h, h->fd, entry.ino, h->writing);
 	fi->fh = (uintptr_t)h;
 	if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
 		node_forget(fs->nodes, entry.ino, 1);
@@ -211,6 +220,28 @@ void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	finish_made(req, dir, name, rc);
 }
 
+/*
+ * A copied `latest` is taken and dropped: the versions say where it points. It is there for a
+ * moment, for the program that goes on to set its time.
+ */
+static void reply_latest(fuse_req_t req, struct node *dir)
+{
+	struct fsys *fs = ops_fsys(req);
+	const struct tree_item item = {
+		.kind = NODE_LATEST, .name = "latest", .own_name = "", .scope = dir->scope};
+	struct fuse_entry_param entry;
+	int rc = ops_fill_entry(fs, dir, &item, &entry);
+
+	if (rc) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	entry.entry_timeout = LATEST_S;
+	entry.attr_timeout = LATEST_S;
+	if (fuse_reply_entry(req, &entry) == -ENOENT)
+		node_forget(fs->nodes, entry.ino, 1);
+}
+
 /* What is published holds files only: a link there would be a file of that content. */
 void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
@@ -222,6 +253,10 @@ void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char
 
 	if (!dir)
 		return;
+	if (dir->kind == NODE_ENV && tree_has_local(fs, dir) && strcmp(name, "latest") == 0) {
+		reply_latest(req, dir);
+		return;
+	}
 	path = upper_new_path(fs, dir, name, &rc);
 	if (!rc && !upper_parse(path, &p) && p.area == UPPER_SHOWN)
 		rc = -EPERM;

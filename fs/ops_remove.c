@@ -46,7 +46,7 @@ static int unlink_local(struct fsys *fs, struct node *dir, const char *name, con
 	if (!vdir)
 		return -ENOMEM;
 	published = ops_published(fs, dir, name, c);
-	edit_drop(fs, vdir, p.rel);
+	edit_leave(fs, vdir, p.rel);
 	return published ? whiteout_add(fs->whiteouts, tree_group(dir), published) : 0;
 }
 

@@ -9,15 +9,20 @@
 #include <string.h>
 
 #include "cache/catalog.h"
+#include "client/buf.h"
 #include "client/cleanup.h"
 #include "client/log.h"
 #include "fs/change.h"
+#include "fs/context_walk.h"
+#include "fs/dockerfile.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
 #include "fs/local.h"
 #include "fs/name.h"
 #include "fs/publish.h"
+#include "fs/render.h"
 #include "fs/save.h"
+#include "fs/shown.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
 
@@ -68,14 +73,17 @@ static int move_published(struct renaming *r, const char *target)
 {
 	struct fsys *fs = r->fs;
 	struct node *n = tree_intern(fs, r->from, r->item);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int dir = local_fd(fs->local), rc = n && copy ? edit_allowed(fs, n, r->e) : -ENOMEM;
 	char number[LOCAL_NUMBER_SIZE];
 	struct stat st;
-	int rc = n ? edit_allowed(fs, n, r->e) : -ENOMEM;
 
-	if (!rc) {
-		/* rename(2) replaces; a copy is made anew. */
-		unlinkat(local_fd(fs->local), target, 0);
-		rc = edit_copy(fs, n, target, r->call, r->e);
+	/* What is at the target goes when all of the copy is there. */
+	if (!rc)
+		rc = edit_copy(fs, n, copy, r->call, r->e);
+	if (!rc && renameat(dir, copy, dir, target) < 0) {
+		rc = -errno;
+		unlinkat(dir, copy, 0);
 	}
 	if (!rc)
 		rc = local_identify(fs->local, target, &st, number);
@@ -84,6 +92,34 @@ static int move_published(struct renaming *r, const char *target)
 	if (!rc)
 		rc = whiteout_add(fs->whiteouts, tree_group(r->from),
 				  tree_number(r->from, r->item));
+	if (n)
+		node_forget(fs->nodes, n->ino, 1);
+	return rc;
+}
+
+/* A file of a build context gets another name there: one version without the old and with the new.
+ */
+static int move_in_context(struct renaming *r, const char *target)
+{
+	struct fsys *fs = r->fs;
+	struct node *n = tree_intern(fs, r->from, r->item);
+	uint64_t number = tree_number(r->from, r->item), group = tree_group(r->from);
+	_cleanup_free_ char *copy = edit_temporary_path(fs);
+	int rc = n && copy ? edit_allowed(fs, n, r->e) : -ENOMEM;
+
+	if (!rc)
+		rc = edit_copy(fs, n, copy, r->call, r->e);
+	if (!rc)
+		rc = whiteout_add(fs->whiteouts, group, number);
+	if (!rc) {
+		rc = save_onto(fs, r->to->scope, copy, target, false, r->by, r->e);
+		if (rc)
+			whiteout_remove(fs->whiteouts, group, number);
+	}
+	if (rc && copy)
+		unlinkat(local_fd(fs->local), copy, 0);
+	if (!rc)
+		ops_uncover(fs, r->to, ops_published(fs, r->to, r->newname, r->call));
 	if (n)
 		node_forget(fs->nodes, n->ino, 1);
 	return rc;
@@ -99,7 +135,7 @@ static int leave_name(struct renaming *r, const struct upper_place *was)
 		return -ENOMEM;
 	if (was->area != UPPER_SHOWN && was->area != UPPER_EDIT)
 		return 0;
-	edits_remove(r->fs->edits, vdir, was->rel);
+	edits_leave(r->fs->edits, vdir, was->rel);
 	published = ops_published(r->fs, r->from, r->name, r->call);
 	return published ? whiteout_add(r->fs->whiteouts, tree_group(r->from), published) : 0;
 }
@@ -145,13 +181,52 @@ static int move_local(struct renaming *r, const struct upper_place *to, const ch
 	return rc ? rc : save_in_draft(r->fs, r->to->scope, target, r->by, r->e);
 }
 
-/* A derived file that a copying program brings along: it is taken, and dropped. */
+/* A derived file that a copying program brings along: it is dropped, but for its time. */
 static int drop(struct renaming *r)
 {
+	struct stat st;
+
 	if (r->item->kind != NODE_LOCAL)
 		return -EROFS;
 	ops_uncover(r->fs, r->to, ops_published(r->fs, r->to, r->newname, r->call));
+	if (r->to->kind == NODE_VERSION && !local_stat(r->fs->local, r->item->local, &st))
+		shown_keep_derived(r->fs, r->to, r->newname, &st);
 	return unlinkat(local_fd(r->fs->local), r->item->local, 0) < 0 ? -errno : 0;
+}
+
+/* A Dockerfile is, but for a link into a build context. */
+static bool is_derived(struct renaming *r, enum node_kind kind)
+{
+	struct version *v = node_get_version(r->fs->nodes, r->to);
+	bool derived = kind != NODE_DOCKERFILE || dockerfile_is_derived(v);
+
+	version_unref(v);
+	return derived;
+}
+
+/* Whether the file of the disk says just what the derived file says, as a copy of it does. */
+static bool says_the_same(struct renaming *r)
+{
+	enum node_kind kind =
+		strcmp(r->newname, "Dockerfile") == 0 ? NODE_DOCKERFILE : NODE_BUILD_LOG;
+	_cleanup_buf_ struct buf mine = BUF_INIT(RENDER_MAX);
+	_cleanup_buf_ struct buf theirs = BUF_INIT(RENDER_MAX);
+	_cleanup_close_ int fd = -1;
+
+	if (r->item->kind != NODE_LOCAL || !S_ISREG(r->item->type) || !is_derived(r, kind) ||
+	    shown_text(r->fs, r->to, kind, &theirs))
+		return false;
+	fd = openat(local_fd(r->fs->local), r->item->local,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 && !context_read_file(fd, &mine) && mine.len == theirs.len &&
+	       memcmp(buf_str(&mine), buf_str(&theirs), mine.len) == 0;
+}
+
+/* A link that is copied over `latest`: that points where the versions say. */
+static bool is_latest(const struct renaming *r)
+{
+	return r->to->kind == NODE_ENV && strcmp(r->newname, "latest") == 0 &&
+	       S_ISLNK(r->item->type);
 }
 
 static bool is_derived_name(const struct renaming *r)
@@ -191,8 +266,15 @@ static int move_onto_dockerfile(struct renaming *r)
 {
 	_cleanup_free_ char *name = NULL;
 	struct renaming through = *r;
-	int rc = follow_dockerfile(r, &through.to, &name);
+	bool sink = ops_is_sink(r->fs, r->to, r->newname);
+	int rc;
 
+	/* A copy of the link, or of a file that nobody can change. */
+	if ((sink && !S_ISREG(r->item->type)) || says_the_same(r))
+		return drop(r);
+	rc = follow_dockerfile(r, &through.to, &name);
+	if (rc == -EROFS && sink)
+		return drop(r);
 	if (rc)
 		return rc == -EROFS ? err_set(r->e, rc, "this file is derived from the others")
 				    : rc;
@@ -215,8 +297,10 @@ static int move_file(struct renaming *r)
 	struct upper_place to;
 	int rc;
 
+	if (is_latest(r))
+		return drop(r);
 	if (is_derived_name(r))
-		return ops_is_sink(r->fs, r->to, r->newname) ? drop(r) : move_onto_dockerfile(r);
+		return move_onto_dockerfile(r);
 	target = upper_new_path(r->fs, r->to, r->newname, &rc);
 	if (!rc)
 		rc = upper_parse(target, &to);
@@ -226,11 +310,11 @@ static int move_file(struct renaming *r)
 		return rc;
 	if (r->item->kind == NODE_LOCAL)
 		return move_local(r, &to, target);
-	/* What is published can't take the name of something else that is. */
-	if (to.area == UPPER_SHOWN)
-		return err_set(r->e, -EROFS,
-			       "what is published keeps its names: make a draft of it");
-	return move_published(r, target);
+	if (to.area != UPPER_SHOWN)
+		return move_published(r, target);
+	if (r->item->kind == NODE_CONTEXT && strncmp(to.rel, "context/", strlen("context/")) == 0)
+		return move_in_context(r, target);
+	return err_set(r->e, -EROFS, "what is published keeps its names: make a draft of it");
 }
 
 /* ---- drafts and published directories ---- */
@@ -271,7 +355,7 @@ static int publish(struct renaming *r)
 	rc = check_version(r, version);
 	if (rc)
 		return rc;
-	return publish_draft(r->fs, r->item->local, r->to, version, r->by, r->call, r->e);
+	return save_draft_as(r->fs, r->to, r->item->local, version, r->by, r->e);
 }
 
 /*

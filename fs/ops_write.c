@@ -19,6 +19,8 @@
 #include "fs/tree.h"
 #include "fs/upper.h"
 
+enum { OPEN_TRIES = 3 };
+
 static int result(int rc)
 {
 	return rc < 0 ? -errno : 0;
@@ -37,40 +39,27 @@ static bool is_sink(struct fsys *fs, const struct node *n)
 	       ops_is_sink(fs, n->parent, derived_name(n));
 }
 
-/* Its writers keep an edited file from being dropped. */
-static void count_writer(struct fsys *fs, struct node *n, struct handle *h)
-{
-	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
-	_cleanup_free_ char *vdir = NULL;
-	struct upper_place p;
-
-	if (!path || upper_parse(path, &p))
-		return;
-	vdir = upper_dir(&p);
-	h->counted = vdir && (p.area == UPPER_SHOWN || p.area == UPPER_EDIT) &&
-		     edits_writers(fs->edits, vdir, p.rel, 1);
-}
-
 int ops_write_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
 		   struct handle *h, struct err *e)
 {
-	int rc = 0;
+	int rc = -ESTALE;
 
-	if (!node_is_local(fs->nodes, n)) {
-		if (is_sink(fs, n))
-			return ops_sink_open(h);
-		rc = edit_begin(fs, n, flags & O_TRUNC, c, e);
-		flags &= ~O_TRUNC;
-	}
-	if (!rc)
+	/* What was edited may become the published file again before it is open. */
+	for (int tries = 0; tries < OPEN_TRIES && rc == -ESTALE; tries++) {
+		if (!node_is_local(fs->nodes, n)) {
+			if (is_sink(fs, n))
+				return ops_sink_open(h);
+			rc = edit_begin(fs, n, flags & O_TRUNC, c, e);
+			if (rc)
+				return rc;
+		}
 		rc = ops_local_open(fs, n, flags, h);
+	}
 	if (rc)
 		return rc;
-	h->writing = true;
 	h->sync = flags & (O_SYNC | O_DSYNC);
 	if (proc_of_thread(by, &h->who))
 		h->who = (struct proc_id){0};
-	count_writer(fs, n, h);
 	return 0;
 }
 
@@ -117,12 +106,13 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 		   struct fuse_file_info *fi)
 {
 	struct node *n = ops_node(req, ino);
-	const struct handle *h = handle_of(fi->fh);
+	struct handle *h = handle_of(fi->fh);
 	int rc;
 
 	if (!n)
 		return;
 	rc = h->fd < 0 ? -EBADF : h->sink ? 0 : begin_write(ops_fsys(req), n);
+	atomic_store(&h->wrote, true);
 	if (!rc)
 		rc = result(fallocate(h->fd, mode, offset, length));
 	fuse_reply_err(req, -rc);
@@ -158,7 +148,7 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 		rc = result(datasync ? fdatasync(h->fd) : fsync(h->fd));
 	/* After every write of an O_SYNC descriptor the kernel sends one, on half of the text. */
 	if (!rc && h->writing && !h->sync)
-		rc = save_check(fs, n, &e);
+		rc = save_check(fs, n, h, &e);
 	ops_reply_save(req, "fsync", n, NULL, rc, &e);
 }
 
@@ -197,43 +187,64 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- attributes ---- */
 
-static int set_local(fuse_req_t req, struct node *n, const char *path, const struct stat *attr,
-		     int to_set, const struct handle *h, struct err *e)
+/* What was saved there is not all there any more. */
+static void note_cut(struct fsys *fs, struct node *n, off_t size)
 {
-	struct fsys *fs = ops_fsys(req);
+	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
+	_cleanup_free_ char *vdir = NULL;
+	struct upper_place p;
 	struct stat st;
-	bool resized = false;
+
+	if (!path || upper_parse(path, &p) || p.area != UPPER_SHOWN ||
+	    local_stat(fs->local, path, &st) || st.st_size == size)
+		return;
+	vdir = upper_dir(&p);
+	if (vdir)
+		edits_emptied(fs->edits, vdir, p.rel);
+}
+
+/* truncate(2) by name has no close that could save or fail: what follows it counts. */
+static int begin_resize(struct fsys *fs, struct node *n, off_t size, struct handle *h)
+{
+	struct stat st;
+	int rc;
+
+	if (!h || h->fd < 0) {
+		note_cut(fs, n, size);
+		return 0;
+	}
+	rc = result(fstat(h->fd, &st));
+	if (rc || st.st_size == size)
+		return rc;
+	atomic_store(&h->wrote, true);
+	return edit_wrote(fs, n);
+}
+
+static int set_local(struct fsys *fs, struct node *n, const struct stat *attr, int to_set,
+		     struct handle *h)
+{
+	_cleanup_free_ char *at = NULL;
 	int rc = 0;
 
-	if (to_set & FUSE_SET_ATTR_SIZE) {
-		rc = h && h->fd >= 0 ? result(fstat(h->fd, &st)) : local_stat(fs->local, path, &st);
-		resized = !rc && st.st_size != attr->st_size;
-		if (resized)
-			rc = edit_wrote(fs, n);
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		rc = begin_resize(fs, n, attr->st_size, h);
+	if (rc)
+		return rc;
+	/* It may have moved by that. */
+	at = node_get_local(fs->nodes, n);
+	rc = at ? ops_local_set(fs, at, attr, to_set, h) : -ESTALE;
+	if (!rc) {
+		save_touched(fs, n->scope, at);
+		shown_note_attributes(fs, n, at);
 	}
-	if (!rc && resized) {
-		/* It may have moved by that. */
-		_cleanup_free_ char *at = node_get_local(fs->nodes, n);
-
-		rc = at ? ops_local_set(fs, at, attr, to_set, h) : -ESTALE;
-	} else if (!rc) {
-		rc = ops_local_set(fs, path, attr, to_set, h);
-	}
-	if (!rc)
-		save_touched(fs, n->scope, path);
-	if (!rc && !resized)
-		shown_note_attributes(fs, n, path);
-	if (!rc && resized && !h)
-		rc = save_truncated(fs, n, fuse_req_ctx(req)->pid, e);
 	return rc;
 }
 
 /* Where nothing lies on the disk yet. */
 static int set_published(fuse_req_t req, struct node *n, const struct stat *attr, int to_set,
-			 const struct handle *h, struct err *e)
+			 struct handle *h, struct err *e)
 {
 	struct fsys *fs = ops_fsys(req);
-	_cleanup_free_ char *path = NULL;
 	struct ops_wait w;
 	int rc;
 
@@ -246,15 +257,7 @@ static int set_published(fuse_req_t req, struct node *n, const struct stat *attr
 	ops_wait_end(&w);
 	if (rc)
 		return rc;
-	/* Emptied at once: that it was not empty before counts. */
-	if (attr->st_size == 0)
-		rc = edit_wrote(fs, n);
-	path = node_get_local(fs->nodes, n);
-	if (!rc && !path)
-		rc = -ESTALE;
-	if (!rc)
-		rc = set_local(req, n, path, attr, to_set, h, e);
-	return rc || attr->st_size || h ? rc : save_truncated(fs, n, fuse_req_ctx(req)->pid, e);
+	return set_local(fs, n, attr, to_set, h);
 }
 
 void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -262,8 +265,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 {
 	struct fsys *fs = ops_fsys(req);
 	struct node *n = ops_node(req, ino);
-	const struct handle *h = fi ? handle_of(fi->fh) : NULL;
-	_cleanup_free_ char *path = NULL;
+	struct handle *h = fi ? handle_of(fi->fh) : NULL;
 	struct err e = ERR_INIT;
 	struct stat st;
 	double timeout;
@@ -271,9 +273,8 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 
 	if (!n)
 		return;
-	path = node_get_local(fs->nodes, n);
-	if (path)
-		rc = set_local(req, n, path, attr, to_set, h, &e);
+	if (node_is_local(fs->nodes, n))
+		rc = set_local(fs, n, attr, to_set, h);
 	else
 		rc = set_published(req, n, attr, to_set, h, &e);
 	if (!rc)

@@ -28,9 +28,21 @@ static void reply_value(fuse_req_t req, const struct buf *value, size_t size)
 		fuse_reply_buf(req, buf_str(value), value->len);
 }
 
+static bool has_prefix(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
 static bool is_user(const char *name)
 {
-	return strncmp(name, XATTR_USER, strlen(XATTR_USER)) == 0;
+	return has_prefix(name, XATTR_USER);
+}
+
+/* What a version's record or the mount knows; everything else in user.* is kept with a file. */
+static bool is_of_version(const char *name)
+{
+	return has_prefix(name, XATTR_TAG) || strcmp(name, XATTR_DESCRIPTION) == 0 ||
+	       has_prefix(name, XATTR_AZUREML) || has_prefix(name, XATTR_MLENVFS);
 }
 
 /* Brings what the attributes are read from up to date. */
@@ -54,7 +66,8 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (!n)
 		return;
-	n = xattr_node(ops_fsys(req), n);
+	if (is_of_version(name))
+		n = xattr_node(ops_fsys(req), n);
 	if (is_user(name))
 		rc = refresh(req, n, &e);
 	if (!rc && node_is_local(ops_fsys(req)->nodes, n) && is_user(name))
@@ -122,7 +135,9 @@ static int set_attribute(struct fsys *fs, struct node *n, const char *name, cons
 		change.set_description = true;
 		change.description = value;
 	} else {
-		rc = -EACCES; /* facts: read by name, not set */
+		/* Facts are read by name, not set; others have no place where they could be kept.
+		 */
+		rc = is_of_version(name) ? -EACCES : -EOPNOTSUPP;
 	}
 	return rc ? rc : change_version(fs, version, &change, c, e);
 }
@@ -183,7 +198,8 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		discard(req, n);
 		return;
 	}
-	n = xattr_node(ops_fsys(req), n);
+	if (is_of_version(name))
+		n = xattr_node(ops_fsys(req), n);
 	if (!is_user(name)) {
 		fuse_reply_err(req, EOPNOTSUPP);
 	} else if (n->kind == NODE_ROOT && strcmp(name, XATTR_REFRESH) == 0) {
@@ -206,7 +222,8 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 	if (!n)
 		return;
-	n = xattr_node(ops_fsys(req), n);
+	if (is_of_version(name))
+		n = xattr_node(ops_fsys(req), n);
 	if (is_user(name) && node_is_local(ops_fsys(req)->nodes, n))
 		fuse_reply_err(req, -ops_local_setxattr(ops_fsys(req), n, name, NULL, 0, 0));
 	else if (is_user(name))

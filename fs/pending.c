@@ -33,6 +33,7 @@ struct pending {
 	struct fsys *fs;
 	struct listing *scopes; /* NULL: not known */
 	cJSON *drafts, *rejected, *unsaved, *publishing;
+	unsigned int discarded;
 	size_t used;
 	unsigned int more;
 	bool failed; /* no memory */
@@ -204,7 +205,9 @@ static void add_publication(void *arg, uint64_t id, const struct journal_entry *
 	_cleanup_free_ char *path = NULL;
 	bool active = settle_is_active(p->fs->settle, id);
 
-	if (asprintf(&path, "%s/%s", entry->env, entry->version) < 0) {
+	/* The key's first line is the workspace's name. */
+	if (asprintf(&path, "%.*s/%s/%s", (int)strcspn(entry->scope, "\n"), entry->scope,
+		     entry->env, entry->version) < 0) {
 		path = NULL;
 		p->failed = true;
 		return;
@@ -256,12 +259,12 @@ static void discard_rejected(struct pending *p, const char *path, const char *na
 {
 	if (is_dir(p, path))
 		each_name(p, path, discard_rejected);
-	else if (is_rejected(name))
-		unlinkat(local_fd(p->fs->local), path, 0);
+	else if (is_rejected(name) && !unlinkat(local_fd(p->fs->local), path, 0))
+		p->discarded++;
 }
 
 /* All that was written in a version's directory and not published. */
-static int discard_version(struct fsys *fs, const char *vdir)
+static int discard_version(struct fsys *fs, const char *vdir, struct err *e)
 {
 	_cleanup_free_ char *local = upper_path(fs, UPPER_LOCAL, vdir, "");
 	struct pending p = {.fs = fs};
@@ -272,9 +275,12 @@ static int discard_version(struct fsys *fs, const char *vdir)
 		return n;
 	for (int i = 0; i < n; i++)
 		edit_drop(fs, vdir, rels[i]);
+	p.discarded += (unsigned int)n;
 	edits_list_free(rels, n);
 	each_name(&p, local, discard_rejected);
 	edit_set_reason(fs, vdir, NULL);
+	if (!p.discarded && !p.failed)
+		return err_set(e, -EPERM, "nothing in it waits to be published");
 	return p.failed ? -ENOMEM : 0;
 }
 
@@ -316,6 +322,6 @@ int pending_discard(struct fsys *fs, struct node *n, struct err *e)
 	if (path)
 		return discard_local(fs, path, e);
 	if (n->kind == NODE_VERSION && !upper_of_dir(fs, n, &vdir, &rel))
-		return discard_version(fs, vdir);
+		return discard_version(fs, vdir, e);
 	return err_set(e, -EPERM, "this is published: rm archives it");
 }

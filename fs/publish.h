@@ -38,6 +38,8 @@ struct publish_edit {
 struct publish_outcome {
 	enum publish_what what;
 	struct version *version; /* what the directory's files say now; a reference, may be NULL */
+	char *said;              /* the version that spec.yml names, or NULL; owned */
+	char *note;              /* what was taken otherwise than it is written, or NULL; owned */
 	uint64_t journal;        /* to be ended with register_done() */
 };
 
@@ -45,10 +47,16 @@ int publish_edit(struct fsys *fs, const struct publish_edit *p, struct call *c,
 		 struct publish_outcome *out, struct err *e);
 void publish_outcome_clear(struct publish_outcome *o);
 
-/* The checks of publish_edit() that need no request, for fsync: whether the bytes are valid. */
-int publish_check(struct fsys *fs, const struct publish_edit *p, struct err *e);
+/*
+ * For fsync: whether publish_edit() would go well now, as far as can be known without publishing.
+ * The publish_edit() that follows asks nothing twice.
+ */
+int publish_probe(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
 
-/* The same for the spec.yml of a draft, at path. */
+/* The same without asking the service: whether what is there now is valid. */
+int publish_check(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
+
+/* Whether the spec.yml of a draft, at path, is valid in itself. */
 int publish_check_draft(struct fsys *fs, const char *path, struct err *e);
 
 /*
@@ -58,12 +66,14 @@ int publish_check_draft(struct fsys *fs, const char *path, struct err *e);
  * none): spec.yml and conda.yml stay what they were for it. On an error the draft is as it was,
  * with the text in its user.mlenvfs.error.
  */
-int publish_draft(struct fsys *fs, const char *path, struct node *env, const char *version,
-		  pid_t by, struct call *c, struct err *e);
-
-/* The same without a node: for drafts that publish themselves. */
 int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, const char *env,
 		     const char *version, const struct proc_id *by, struct call *c, struct err *e);
+
+/*
+ * A draft whose version somebody else published, and which that hides: its files are found under a
+ * name with a dot from now on.
+ */
+void publish_step_aside(struct fsys *fs, const char *path);
 
 /* Removes from the draft what was published of it, as long as it was not touched after `when`. */
 void publish_clear_draft(struct fsys *fs, const char *path, int64_t when);

@@ -22,6 +22,7 @@
 #include "fs/assetdir.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
+#include "fs/handle.h"
 #include "fs/keep.h"
 #include "fs/local.h"
 #include "fs/name.h"
@@ -133,39 +134,71 @@ struct published {
 	char *vdir;        /* of the version */
 	struct version *v; /* as the service has it */
 	const struct proc_id *by;
+	const struct parts *parts;
+	char *kept; /* the directory whose time was kept last */
 };
 
-/* For whoever saved it the file goes on being what it was: its bytes, its time, its number. */
-static bool go_on_showing(struct published *p, const struct part *part)
+static bool is_text(const struct part *part)
 {
-	_cleanup_free_ char *to = NULL;
-
-	if (!p->by || !p->by->tgid || !part->rel ||
-	    (strcmp(part->rel, "spec.yml") != 0 && strcmp(part->rel, "conda.yml") != 0))
-		return false;
-	to = upper_path(p->fs, UPPER_SHOWN, p->vdir, part->rel);
-	if (!to || local_make_parents(p->fs->local, to) ||
-	    renameat(local_fd(p->fs->local), part->path, local_fd(p->fs->local), to) < 0)
-		return false;
-	node_moved_local(p->fs->nodes, part->path, to);
-	if (edits_add(p->fs->edits, p->vdir, part->rel, false))
-		log_debug("op=publish path=%s: no memory", part->path);
-	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by, true);
-	return true;
+	return strcmp(part->rel, "spec.yml") == 0 || strcmp(part->rel, "conda.yml") == 0;
 }
 
-static void remove_parts(struct published *p, const struct parts *parts)
+/* The number of the part's node, if the kernel knows it. */
+static uint64_t part_number(struct published *p, const struct part *part)
 {
-	for (size_t i = 0; i < parts->n; i++) {
-		const struct part *part = &parts->parts[i];
+	char number[LOCAL_NUMBER_SIZE];
+	struct stat st;
 
-		if (!is_unchanged(p->fs, part))
-			continue;
-		if (part->rel)
-			keep_drafted(p->fs, p->scope, p->v, part->rel, part->path);
-		if (!go_on_showing(p, part))
-			unlinkat(local_fd(p->fs->local), part->path, 0);
+	return local_identify(p->fs->local, part->path, &st, number)
+		       ? 0
+		       : node_number(1, NODE_LOCAL, number);
+}
+
+/*
+ * The file is one of a published version that is edited from now on: for whoever saved it, it goes
+ * on being what it was, and what those write who have it open is theirs to save.
+ */
+static int go_on_editing(struct published *p, const struct part *part, unsigned int writers)
+{
+	const struct proc_id nobody = {0};
+	_cleanup_free_ char *to = upper_path(p->fs, UPPER_SHOWN, p->vdir, part->rel);
+	int rc = to ? local_make_parents(p->fs->local, to) : -ENOMEM;
+
+	if (!rc)
+		rc = edits_add(p->fs->edits, p->vdir, part->rel, false);
+	if (rc)
+		return rc;
+	if (renameat(local_fd(p->fs->local), part->path, local_fd(p->fs->local), to) < 0) {
+		rc = -errno;
+		edits_remove(p->fs->edits, p->vdir, part->rel);
+		return rc;
 	}
+	node_moved_local(p->fs->nodes, part->path, to);
+	for (; writers; writers--)
+		edits_writers(p->fs->edits, p->vdir, part->rel, 1);
+	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by ? p->by : &nobody, 0);
+	return 0;
+}
+
+/* One file of the draft that the version has now. Nobody opens it meanwhile. */
+static void remove_part(struct published *p, const struct part *part)
+{
+	unsigned int writers;
+
+	if (!is_unchanged(p->fs, part))
+		return;
+	writers = part->rel ? handles_adopt(p->fs->handles, part_number(p, part)) : 0;
+	if (part->rel && (writers || (p->by && p->by->tgid && is_text(part))) &&
+	    (!go_on_editing(p, part, writers) || writers))
+		return;
+	unlinkat(local_fd(p->fs->local), part->path, 0);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
 }
 
 static void keep_directory(struct published *p, const char *rel, const char *path)
@@ -174,6 +207,53 @@ static void keep_directory(struct published *p, const char *rel, const char *pat
 
 	if (!local_stat(p->fs->local, path, &st) && S_ISDIR(st.st_mode))
 		shown_keep_attributes(p->fs, p->scope, p->v, rel, &st);
+}
+
+/* The directories of a context that a file lies in, up to the context itself. Those that were kept
+ * for the file before are not kept again. */
+static void keep_directories(struct published *p, const char *rel, const char *path)
+{
+	_cleanup_free_ char *in = strdup(rel);
+	_cleanup_free_ char *at = strdup(path);
+	char *a, *b;
+
+	while (in && at && (a = strrchr(in, '/')) && (b = strrchr(at, '/'))) {
+		*a = '\0';
+		*b = '\0';
+		if (p->kept && strcmp(p->kept, in) == 0)
+			return;
+		keep_directory(p, in, at);
+		if (!strchr(in, '/'))
+			break;
+	}
+	a = strrchr(rel, '/');
+	free(p->kept);
+	p->kept = a ? strndup(rel, (size_t)(a - rel)) : NULL;
+}
+
+/* Before anything is removed: that changes the times of directories. */
+static void keep_parts(struct published *p, const struct parts *parts)
+{
+	for (size_t i = 0; i < parts->n; i++) {
+		const struct part *part = &parts->parts[i];
+
+		if (!is_unchanged(p->fs, part))
+			continue;
+		/* Derived files are dropped, but a copy of them is told by its time. */
+		keep_drafted(p->fs, p->scope, p->v, part->rel ? part->rel : base_name(part->path),
+			     part->path);
+		if (part->rel)
+			keep_directories(p, part->rel, part->path);
+	}
+}
+
+static void remove_parts(struct published *p, const struct parts *parts)
+{
+	for (size_t i = 0; i < parts->n; i++) {
+		edits_lock(p->fs->edits);
+		remove_part(p, &parts->parts[i]);
+		edits_unlock(p->fs->edits);
+	}
 }
 
 /* rsync -X and cp -a compare attributes: files that came without tags are shown without. */
@@ -233,7 +313,7 @@ static void move_leftovers(struct published *p)
 }
 
 /* A draft that gives way to a version of its name keeps its files under a name with a dot. */
-static void step_aside(struct fsys *fs, const char *path)
+void publish_step_aside(struct fsys *fs, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	int dir = local_fd(fs->local);
@@ -297,11 +377,9 @@ static bool is_dotted(const char *path)
 	return tree_is_draft_name(strrchr(path, '/') + 1);
 }
 
-static void settle_files(struct published *p, const struct assetdir *dir, const struct parts *parts)
+static void settle_files(struct published *p, const struct parts *parts)
 {
 	_cleanup_free_ char *spec = local_join(p->path, "spec.yml");
-	_cleanup_free_ char *context =
-		dir->spec->build_path ? local_join(p->path, dir->spec->build_path) : NULL;
 	char number[LOCAL_NUMBER_SIZE];
 	struct stat st;
 	uint64_t draft = 0;
@@ -310,9 +388,9 @@ static void settle_files(struct published *p, const struct assetdir *dir, const 
 
 	if (!local_identify(p->fs->local, p->path, &st, number))
 		draft = node_number(1, NODE_LOCAL, number);
+	p->parts = parts;
 	keep_directory(p, "", p->path);
-	if (context && dir->n_files)
-		keep_directory(p, "context", context);
+	keep_parts(p, parts);
 	remove_parts(p, parts);
 	if (unlisted)
 		shown_keep_unlisted(p->fs, p->scope, p->v);
@@ -320,7 +398,7 @@ static void settle_files(struct published *p, const struct assetdir *dir, const 
 	if (!is_dotted(p->path)) {
 		move_leftovers(p);
 		if (local_remove_empty(p->fs->local, p->path) == -ENOTEMPTY)
-			step_aside(p->fs, p->path);
+			publish_step_aside(p->fs, p->path);
 	}
 	edits_set_glowing(p->fs->edits, p->vdir);
 	if (local_stat(p->fs->local, p->path, &st) == -ENOENT)
@@ -374,7 +452,7 @@ static int publish_open(struct published *p, int fd, int root, const char *env, 
 		rc = register_draft(p, dir, env, version, c, &id, e);
 	if (!rc) {
 		log_info("op=publish draft=%s: published as version %s", p->path, version);
-		settle_files(p, dir, &parts);
+		settle_files(p, &parts);
 		/* A note of what was taken otherwise than it is written. */
 		edit_set_reason(p->fs, p->vdir, dir->warnings);
 		if (dir->warnings)
@@ -395,30 +473,21 @@ int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, con
 	_cleanup_close_ int fd = local_open_dir(fs->local, path);
 	int rc = fd < 0 ? fd : spec_check_name("version", version, e);
 
+	settle_busy(fs->settle, path, true);
 	if (!rc)
 		rc = spec_check_name("environment", env, e);
 	if (!rc)
 		rc = publish_open(&p, fd, root, env, version, c, e);
 	/* The reason stays with the draft, for whoever asks later. */
-	if (rc && fd >= 0) {
+	if (rc && fd >= 0)
 		edit_note(fs, path, err_text(e, rc));
-		if (rc == -EEXIST && !is_dotted(path))
-			step_aside(fs, path);
-	}
+	settle_busy(fs->settle, path, false);
+	if (rc == -EEXIST && !is_dotted(path))
+		publish_step_aside(fs, path);
 	free(p.vdir);
+	free(p.kept);
 	version_unref(p.v);
 	return rc;
-}
-
-int publish_draft(struct fsys *fs, const char *path, struct node *env, const char *version,
-		  pid_t by, struct call *c, struct err *e)
-{
-	struct proc_id who = {0};
-
-	if (proc_of_thread(by, &who))
-		who = (struct proc_id){0};
-	settle_forget(fs->settle, path);
-	return publish_draft_at(fs, path, env->scope, env->name, version, &who, c, e);
 }
 
 /* ---- after a crash ---- */
@@ -468,5 +537,5 @@ void publish_clear_draft(struct fsys *fs, const char *path, int64_t when)
 	if (context)
 		clear_tree(fs, context, when, ASSETDIR_DEPTH_MAX);
 	if (local_remove_empty(fs->local, path) == -ENOTEMPTY && !is_dotted(path))
-		step_aside(fs, path);
+		publish_step_aside(fs, path);
 }

@@ -17,7 +17,6 @@
 #include "cache/catalog.h"
 #include "client/buf.h"
 #include "client/cleanup.h"
-#include "client/conda.h"
 #include "fs/assetdir.h"
 #include "fs/change.h"
 #include "fs/context_edit.h"
@@ -44,6 +43,11 @@ struct gathering {
 	struct assetdir *dir;
 	struct context_edit context;
 	struct call *c;
+	enum {
+		PUBLISH,
+		PROBE,
+		CHECK
+	} how; /* do it, ask whether it could be done, only look at it */
 	struct err *e;
 };
 
@@ -70,7 +74,7 @@ static int find_base(struct gathering *g)
 	if (!catalog_peek_versions(g->fs->catalog, g->p->scope, g->env, &list)) {
 		rc = catalog_versions(g->fs->catalog, g->p->scope, g->env, g->c, &list, g->e);
 		if (rc)
-			return rc;
+			return register_errno(rc);
 	}
 	g->base = version_ref(version_list_find(list, name));
 	version_list_unref(list);
@@ -116,7 +120,7 @@ static char *saved_bytes(struct gathering *g, const char *rel)
 
 	if (strcmp(rel, g->p->rel) == 0)
 		return strdup(g->p->bytes);
-	if (known && (edit.dirty || !edit.saved))
+	if (known && (edit.dirty || !edit_is_saved(&edit)))
 		return NULL;
 	for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); i++) {
 		char *path = upper_path(g->fs, areas[i], g->p->vdir, rel);
@@ -349,7 +353,8 @@ static size_t changed_tags(const struct spec *s, const struct version *seen,
 	for (size_t i = 0; i < seen->n_tags; i++)
 		if (!find_tag(s->tags, s->n_tags, seen->tags[i].key) &&
 		    find_tag(now->tags, now->n_tags, seen->tags[i].key))
-			changes[n++] = (struct tag_change){.key = seen->tags[i].key};
+			changes[n++] = (struct tag_change){.key = seen->tags[i].key,
+							   .flags = TAG_IF_THERE};
 	return n;
 }
 
@@ -374,11 +379,24 @@ static int update(struct gathering *g, struct publish_outcome *out)
 		version_unref(out->version);
 		out->version = NULL;
 		out->what = PUBLISH_UPDATED;
-		rc = change_version_named(g->fs, g->p->scope, g->env, g->base->version, &change,
-					  g->c, &out->version, g->e);
+		rc = register_errno(change_version_named(g->fs, g->p->scope, g->env,
+							 g->base->version, &change, g->c,
+							 &out->version, g->e));
 	}
 	version_unref(seen);
 	return rc;
+}
+
+/* From now on the program that saves has seen what it wrote itself. */
+static void note_seen(const struct gathering *g, const struct publish_outcome *out)
+{
+	struct version *v;
+
+	if (!out->version || strcmp(g->p->rel, "spec.yml") != 0)
+		return;
+	v = spec_to_version(g->dir->spec, g->env, out->version->version, NULL, NULL);
+	seen_note(g->fs->seen, g->p->who->tgid, v);
+	version_unref(v);
 }
 
 /* The version that spec.yml asks for; NULL: the next one. */
@@ -387,14 +405,16 @@ static const char *wanted(const struct gathering *g)
 	const char *said = g->dir->spec->version;
 
 	if (!said || (g->own && strcmp(said, g->own) == 0) ||
-	    (g->base && strcmp(said, g->base->version) == 0))
+	    (g->base && strcmp(said, g->base->version) == 0) ||
+	    edits_said(g->fs->edits, g->p->vdir, said))
 		return NULL;
 	return said;
 }
 
-static int make_new(struct gathering *g, struct publish_outcome *out)
+/* place is what the journal calls it: wherever the bytes are now, they are refused there. */
+static struct registration registration_of(const struct gathering *g, const char *place)
 {
-	struct registration r = {
+	return (struct registration){
 		.scope = g->p->scope,
 		.env = g->env,
 		.wanted = wanted(g),
@@ -403,12 +423,23 @@ static int make_new(struct gathering *g, struct publish_outcome *out)
 		.uri = unchanged_uri(g),
 		.files = g->dir->files,
 		.n_files = g->dir->n_files,
-		.from = g->p->bytes,
+		.from = place,
+		.bytes = g->p->bytes,
 	};
+}
+
+static int make_new(struct gathering *g, struct publish_outcome *out)
+{
+	_cleanup_free_ char *place = upper_path(g->fs, UPPER_EDIT, g->p->vdir, g->p->rel);
+	struct registration r = registration_of(g, place);
 
 	version_unref(out->version);
 	out->version = NULL;
 	out->what = PUBLISH_NEW;
+	if (!place)
+		return -ENOMEM;
+	if (g->how != PUBLISH)
+		return g->how == PROBE ? register_probe(g->fs, &r, g->c, g->e) : 0;
 	return register_version(g->fs, &r, g->c, &out->version, &out->journal, g->e);
 }
 
@@ -433,10 +464,22 @@ static int compare(struct gathering *g, bool *definition, bool *labels)
 	return rc;
 }
 
+static int note_texts(const struct gathering *g, struct publish_outcome *out)
+{
+	const char *said = g->dir->spec->version, *note = g->dir->warnings;
+
+	out->said = said ? strdup(said) : NULL;
+	out->note = note ? strdup(note) : NULL;
+	return (said && !out->said) || (note && !out->note) ? -ENOMEM : 0;
+}
+
 static int decide(struct gathering *g, struct publish_outcome *out)
 {
 	bool definition = true, labels = false;
-	int rc = 0;
+	int rc = note_texts(g, out);
+
+	if (rc)
+		return rc;
 
 	out->version = version_ref(g->base);
 	out->what = PUBLISH_ASIDE;
@@ -449,75 +492,64 @@ static int decide(struct gathering *g, struct publish_outcome *out)
 	/* A number of one's own is another version, whatever is in it. */
 	if (definition || wanted(g))
 		return make_new(g, out);
-	if (labels)
+	if (labels && g->how == PUBLISH)
 		return update(g, out);
 	out->what = PUBLISH_NOTHING;
 	return 0;
+}
+
+static int run(struct gathering *g, struct publish_outcome *out)
+{
+	int rc = gather(g);
+
+	*out = (struct publish_outcome){0};
+	/* A file beside a spec.yml that is still to be written. */
+	if (rc == -ENOENT && !g->own && !g->spec) {
+		out->what = PUBLISH_ASIDE;
+		rc = 0;
+	} else if (!rc) {
+		rc = decide(g, out);
+		if (!rc && g->how == PUBLISH)
+			note_seen(g, out);
+	}
+	clear(g);
+	if (rc)
+		publish_outcome_clear(out);
+	return rc;
 }
 
 int publish_edit(struct fsys *fs, const struct publish_edit *p, struct call *c,
 		 struct publish_outcome *out, struct err *e)
 {
 	struct gathering g = {.fs = fs, .p = p, .c = c, .e = e};
-	int rc = gather(&g);
 
-	*out = (struct publish_outcome){0};
-	/* A file beside a spec.yml that is still to be written. */
-	if (rc == -ENOENT && !g.own && !g.spec) {
-		out->what = PUBLISH_ASIDE;
-		rc = 0;
-	} else if (!rc) {
-		rc = decide(&g, out);
-	}
-	clear(&g);
-	if (rc)
-		publish_outcome_clear(out);
+	return run(&g, out);
+}
+
+int publish_probe(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e)
+{
+	struct gathering g = {.fs = fs, .p = p, .c = c, .how = PROBE, .e = e};
+	struct publish_outcome out;
+	int rc = run(&g, &out);
+
+	publish_outcome_clear(&out);
+	return rc;
+}
+
+int publish_check(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e)
+{
+	struct gathering g = {.fs = fs, .p = p, .c = c, .how = CHECK, .e = e};
+	struct publish_outcome out;
+	int rc = run(&g, &out);
+
+	publish_outcome_clear(&out);
 	return rc;
 }
 
 void publish_outcome_clear(struct publish_outcome *o)
 {
 	version_unref(o->version);
-	o->version = NULL;
-}
-
-/* ---- checks ---- */
-
-static int check_conda_text(const char *text, size_t len, const char *rel, struct err *e)
-{
-	_cleanup_buf_ struct buf json = BUF_INIT(RENDER_MAX);
-	int rc = conda_to_json(text, len, &json, e);
-
-	return rc ? err_prefix(e, rc, "%s: ", rel) : 0;
-}
-
-int publish_check(struct fsys *fs, const struct publish_edit *p, struct err *e)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
-	_cleanup_close_ int fd =
-		openat(local_fd(fs->local), p->bytes, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	bool spec = strcmp(p->rel, "spec.yml") == 0;
-	struct gathering g = {.fs = fs, .p = p, .e = e};
-	int rc;
-
-	if (!spec && strcmp(p->rel, "conda.yml") != 0)
-		return 0;
-	rc = fd < 0 ? -errno : context_read_file(fd, &text);
-	if (!rc && !spec)
-		return check_conda_text(buf_str(&text), text.len, p->rel, e);
-	if (!rc && text.len > SPEC_SIZE_MAX)
-		return err_set(e, -EFBIG, "spec.yml: larger than %d bytes", SPEC_SIZE_MAX);
-	if (!rc)
-		rc = begin(&g);
-	if (!rc) {
-		rc = spec_parse(buf_str(&text), text.len, &g.spec, e);
-		if (rc)
-			err_prefix(e, rc, "spec.yml: ");
-	}
-	if (!rc)
-		rc = check_name(&g);
-	if (!rc)
-		rc = check_build_path(&g);
-	clear(&g);
-	return rc;
+	free(o->said);
+	free(o->note);
+	*o = (struct publish_outcome){0};
 }

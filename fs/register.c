@@ -14,12 +14,15 @@
 #include "client/clock.h"
 #include "client/conda.h"
 #include "client/log.h"
+#include "fs/edit.h"
+#include "fs/freename.h"
 #include "fs/journal.h"
 #include "fs/local.h"
 #include "fs/publish.h"
 #include "fs/settle.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
+#include "fs/whiteout.h"
 
 enum {
 	TRIES_MAX = 16,   /* names that others took, one after the other */
@@ -27,6 +30,8 @@ enum {
 	LOOKUP_SHARE = 5, /* a fifth of the time is left for looking up what was answered */
 	DIGEST_BYTES = 32,
 	CANONICAL_MAX = 16 * 1024 * 1024,
+	KEY_MAX = 8 * 1024,
+	ROOT_INO = 1,
 };
 
 /* ---- digests ---- */
@@ -223,35 +228,32 @@ static int next_name(struct fsys *fs, const struct registration *r, struct call 
 	return *out ? 0 : -ENOMEM;
 }
 
-/* That name was taken: the one behind it, or the next by a list that is asked for now. */
+/*
+ * That name was taken: the one behind it, or the next by a list that is asked for now. That list
+ * may lag behind what was just found taken.
+ */
 static int name_after(struct fsys *fs, const struct registration *r, int tries, struct call *c,
 		      char **name, struct err *e)
 {
 	int64_t n = number_of(*name);
-	char *taken = *name;
+	struct version_list *list = NULL;
 	int rc = 0;
 
-	if (tries < TRIES_BLIND && n >= 0) {
-		*name = number_text(n + 1);
-		rc = *name ? 0 : -ENOMEM;
-	} else {
+	free(*name);
+	*name = NULL;
+	if (tries >= TRIES_BLIND || n < 0) {
 		catalog_expire(fs->catalog);
-		struct version_list *list = NULL;
-
 		rc = catalog_versions(fs->catalog, r->scope, r->env, c, &list, e);
 		if (!rc)
 			version_list_unref(list);
-		*name = NULL;
 		if (!rc)
 			rc = next_name(fs, r, c, name, e);
-		if (!rc && strcmp(*name, taken) == 0 && n >= 0) {
-			free(*name);
-			*name = number_text(n + 1);
-			rc = *name ? 0 : -ENOMEM;
-		}
+		if (rc || n < 0 || number_of(*name) < 0 || number_of(*name) > n)
+			return rc;
+		free(*name);
 	}
-	free(taken);
-	return rc;
+	*name = number_text(n + 1);
+	return *name ? 0 : -ENOMEM;
 }
 
 /* ---- one name ---- */
@@ -291,7 +293,9 @@ static int begin_entry(struct fsys *fs, const struct registration *r, const stru
 		.when = clock_wall(),
 	};
 
-	digest_file(fs, r->from, bytes);
+	bytes[0] = '\0';
+	if (r->bytes)
+		digest_file(fs, r->bytes, bytes);
 	return journal_begin(fs->journal, &entry, id, e);
 }
 
@@ -318,7 +322,7 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 
 	if (same) {
 		*out = there;
-		catalog_expire(fs->catalog);
+		catalog_note_version(fs->catalog, r->scope, there, c);
 		return 0;
 	}
 	version_unref(there);
@@ -379,6 +383,49 @@ static int upload(struct fsys *fs, const struct registration *r, const char *ver
 					       r->n_files, c, uri, e);
 }
 
+int register_errno(int rc)
+{
+	switch (-rc) {
+	case EBADMSG:
+	case ENOENT:
+		return -EIO;
+	case EINVAL:
+		return -EBADMSG;
+	default:
+		return rc;
+	}
+}
+
+static int name_key(const struct registration *r, const char *name, struct buf *key)
+{
+	char scope[SCOPE_KEY_SIZE];
+
+	return buf_addf(key, "%s\n%s\n%s", tree_scope_key(r->scope, scope), r->env, name);
+}
+
+static int taken(const struct registration *r, const struct version *there, struct err *e)
+{
+	return err_set(e, -EEXIST, "version %s of %s exists already%s", there->version, r->env,
+		       there->archived ? " (it is archived)" : "");
+}
+
+/* The version of that name as the service has it: -ENOENT is what one hopes for. */
+static int ask(struct fsys *fs, const struct registration *r, const char *name, struct call *c,
+	       struct version **there, struct err *e)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(KEY_MAX);
+	int rc = name_key(r, name, &key);
+
+	if (rc)
+		return rc;
+	if (freename_take(fs->freenames, buf_str(&key)))
+		return -ENOENT;
+	rc = look(fs, r->scope, r->env, name, c, there, e);
+	if (rc == -ENOENT)
+		err_clear(e);
+	return rc;
+}
+
 /* -EEXIST when the name is taken by something else; 0 with *out when by just this. */
 static int try_name(struct fsys *fs, const struct registration *r, const char *name, struct call *c,
 		    struct version **out, uint64_t *id, struct err *e)
@@ -389,56 +436,122 @@ static int try_name(struct fsys *fs, const struct registration *r, const char *n
 	int rc = upload(fs, r, name, c, &uri, e);
 
 	if (rc)
-		return rc;
+		return register_errno(rc);
 	v = spec_to_version(r->spec, r->env, name, r->conda, uri);
 	if (!v)
 		return -ENOMEM;
-	rc = look(fs, r->scope, r->env, name, c, &there, e);
+	rc = ask(fs, r, name, c, &there, e);
 	if (rc == -ENOENT) {
-		err_clear(e);
-		rc = put(fs, r, v, c, out, id, e);
-	} else if (!rc) {
-		rc = r->wanted && !register_digest(v, digest) && has_same(there, digest) == 1
-			     ? 0
-			     : err_set(e, -EEXIST, "version %s of %s exists already%s", name,
-				       r->env, there->archived ? " (it is archived)" : "");
-		if (!rc)
-			*out = version_ref(there);
+		rc = register_errno(put(fs, r, v, c, out, id, e));
+	} else if (rc) {
+		rc = register_errno(rc);
+	} else if (r->wanted && !register_digest(v, digest) && has_same(there, digest) == 1) {
+		*out = version_ref(there);
+		catalog_note_version(fs->catalog, r->scope, there, c);
+	} else {
+		rc = taken(r, there, e);
 	}
 	version_unref(there);
 	version_unref(v);
 	return rc;
 }
 
+/* Calls `one` with one name after the other until it does not say that the name is taken. */
+static int with_name(struct fsys *fs, const struct registration *r, struct call *c,
+		     int (*one)(struct fsys *, const struct registration *, const char *,
+				struct call *, void *, struct err *),
+		     void *arg, struct err *e)
+{
+	_cleanup_free_ char *name = NULL;
+	int rc;
+
+	if (r->wanted)
+		return one(fs, r, r->wanted, c, arg, e);
+	rc = next_name(fs, r, c, &name, e);
+	for (int tries = 0; !rc && tries < TRIES_MAX; tries++) {
+		rc = one(fs, r, name, c, arg, e);
+		if (rc != -EEXIST)
+			return rc;
+		err_clear(e);
+		rc = name_after(fs, r, tries, c, &name, e);
+	}
+	if (rc)
+		return register_errno(rc);
+	return err_set(e, -EBUSY, "others make versions of %s faster than this one gets a name",
+		       r->env);
+}
+
+struct registered {
+	struct version *version;
+	uint64_t id;
+};
+
+static int register_one(struct fsys *fs, const struct registration *r, const char *name,
+			struct call *c, void *arg, struct err *e)
+{
+	struct registered *out = arg;
+
+	return try_name(fs, r, name, c, &out->version, &out->id, e);
+}
+
+/* A version of that name may have been removed here a moment ago. */
+static void uncover(struct fsys *fs, const struct scope *s, const struct version *v)
+{
+	char key[SCOPE_KEY_SIZE], name[NAME_SIZE];
+	uint64_t env, ino;
+
+	name_encode(NAME_ENV, v->env, strlen(v->env), name);
+	env = node_number(node_number(ROOT_INO, NODE_SCOPE, tree_scope_key(s, key)), NODE_ENV,
+			  name);
+	name_encode(NAME_VERSION, v->version, strlen(v->version), name);
+	ino = node_number(env, NODE_VERSION, name);
+	whiteout_remove(fs->whiteouts, env, ino);
+	whiteout_clear(fs->whiteouts, ino);
+}
+
 int register_version(struct fsys *fs, const struct registration *r, struct call *c,
 		     struct version **version, uint64_t *id, struct err *e)
 {
-	_cleanup_free_ char *name = NULL;
-	int rc = r->wanted ? 0 : next_name(fs, r, c, &name, e);
+	struct registered out = {0};
+	int rc = with_name(fs, r, c, register_one, &out, e);
 
-	*version = NULL;
-	*id = 0;
-	if (rc)
+	if (out.version)
+		uncover(fs, r->scope, out.version);
+	*version = out.version;
+	*id = out.id;
+	return rc;
+}
+
+static int probe_one(struct fsys *fs, const struct registration *r, const char *name,
+		     struct call *c, void *arg, struct err *e)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(KEY_MAX);
+	struct version *there = NULL;
+	int rc = ask(fs, r, name, c, &there, e);
+
+	(void)arg;
+	if (rc == -ENOENT) {
+		rc = name_key(r, name, &key);
+		if (!rc)
+			freename_note(fs->freenames, buf_str(&key));
 		return rc;
-	if (r->wanted)
-		return try_name(fs, r, r->wanted, c, version, id, e);
-	for (int tries = 0; tries < TRIES_MAX; tries++) {
-		rc = try_name(fs, r, name, c, version, id, e);
-		if (rc != -EEXIST)
-			return rc;
-		rc = name_after(fs, r, tries, c, &name, e);
-		if (rc)
-			return rc;
-		err_clear(e);
 	}
-	return err_set(e, -EBUSY, "others make versions of %s faster than this one gets a name",
-		       r->env);
+	if (!rc)
+		rc = taken(r, there, e);
+	version_unref(there);
+	return rc == -EEXIST ? rc : register_errno(rc);
+}
+
+int register_probe(struct fsys *fs, const struct registration *r, struct call *c, struct err *e)
+{
+	return with_name(fs, r, c, probe_one, NULL, e);
 }
 
 /* ---- what is in doubt ---- */
 
 struct resolving {
 	struct fsys *fs;
+	struct journal *journal;
 	struct call *c;
 	int left;
 };
@@ -483,8 +596,8 @@ static void forget_bytes(struct fsys *fs, const struct journal_entry *entry)
 			return;
 		}
 		digest_file(fs, path, digest);
-		if (strcmp(digest, entry->bytes) == 0)
-			unlinkat(local_fd(fs->local), path, 0);
+		if (strcmp(digest, entry->bytes) == 0 && !unlinkat(local_fd(fs->local), path, 0))
+			edit_set_reason(fs, dir, NULL);
 	}
 }
 
@@ -495,34 +608,41 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	struct scope *scope;
 	int rc;
 
-	if (settle_is_active(r->fs->settle, id))
+	if (r->journal == r->fs->journal && settle_is_active(r->fs->settle, id))
 		return;
 	scope = find_scope(r->fs, entry->scope, r->c);
 	rc = scope ? look(r->fs, scope, entry->env, entry->version, r->c, &there, NULL)
 		   : -EHOSTUNREACH;
-	scope_unref(scope);
 	if (rc && rc != -ENOENT) {
+		scope_unref(scope);
 		r->left++;
 		return;
 	}
 	if (!rc && has_same(there, entry->digest) == 1) {
 		log_info("op=publish env=%s version=%s: it did reach the service", entry->env,
 			 entry->version);
+		catalog_note_version(r->fs->catalog, scope, there, r->c);
 		forget_bytes(r->fs, entry);
 	} else {
 		log_info("op=publish env=%s version=%s: it did not reach the service", entry->env,
 			 entry->version);
 	}
 	version_unref(there);
-	rc = journal_end(r->fs->journal, id);
+	scope_unref(scope);
+	rc = journal_end(r->journal, id);
 	if (rc)
 		log_warn("op=publish: the journal: %s", strerror(-rc));
 }
 
-int register_resolve(struct fsys *fs, struct call *c)
+int register_resolve_of(struct fsys *fs, struct journal *journal, struct call *c)
 {
-	struct resolving r = {.fs = fs, .c = c};
-	int rc = journal_each(fs->journal, resolve, &r);
+	struct resolving r = {.fs = fs, .journal = journal, .c = c};
+	int rc = journal_each(journal, resolve, &r);
 
 	return rc ? rc : r.left;
+}
+
+int register_resolve(struct fsys *fs, struct call *c)
+{
+	return register_resolve_of(fs, fs->journal, c);
 }

@@ -32,7 +32,8 @@ struct registration {
 	const char *uri;                 /* of a context that is there already */
 	const struct upload_file *files; /* else the files of a new one */
 	size_t n_files;
-	const char *from; /* a path below the state directory, for the journal */
+	const char *from; /* for the journal: a draft's path, or that of an edited file (upper.h) */
+	const char *bytes; /* where the file's bytes lie; NULL: a draft has many */
 };
 
 /*
@@ -42,14 +43,29 @@ struct registration {
  */
 int register_version(struct fsys *fs, const struct registration *r, struct call *c,
 		     struct version **version, uint64_t *id, struct err *e);
+
+/*
+ * Whether register_version() could get its name, without registering anything: that the service is
+ * there, lets us in, and has no such version. The register_version() that follows does not ask
+ * again.
+ */
+int register_probe(struct fsys *fs, const struct registration *r, struct call *c, struct err *e);
+
+/* What an errno of the source means for a save: -EBADMSG says there that the environment is not
+ * valid, not that an answer is. */
+int register_errno(int rc);
 void register_done(struct fsys *fs, uint64_t id);
 
 /*
- * Looks up the publications in doubt, those of an ended mount too. What is at the service with the
- * same content was published: its bytes in drafts and .rejected files go. Entries that can't be
- * looked up now stay. Returns how many are left.
+ * Looks up the publications in doubt. What is at the service with the same content was published:
+ * its bytes in drafts and .rejected files go. Entries that can't be looked up now stay. Returns how
+ * many are left, or a negative errno.
  */
 int register_resolve(struct fsys *fs, struct call *c);
+
+/* The same for the journal of a mount that has ended. */
+struct journal;
+int register_resolve_of(struct fsys *fs, struct journal *journal, struct call *c);
 
 /* A digest of all that a user can set: the same before and after the service has it. */
 int register_digest(const struct version *v, char out[REGISTER_DIGEST_SIZE]);

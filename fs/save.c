@@ -30,12 +30,13 @@ int save_errno(int rc)
 	switch (-rc) {
 	case ENOSYS:
 	case ESTALE:
-	case EINVAL:
 	case EXDEV:
 	case EINTR:
 	case EAGAIN:
 	case ECANCELED:
 		return -EIO;
+	case EINVAL:
+		return -EBADMSG;
 	case EPERM:
 		return -EACCES;
 	default:
@@ -110,8 +111,8 @@ static void tell_failure(struct saving *s, const char *bytes, int rc)
 		err_set(s->e, rc, "%s", reason);
 	kept = edit_reject(s->fs, s->vdir, s->rel, bytes, &s->who, reason);
 	if (kept)
-		log_error("op=save env=%s version=%s file=%s: its bytes can't be put aside: %s",
-			  s->place.env, s->place.version, s->rel, strerror(-kept));
+		log_error("op=save path=%s/%s/%s: its bytes can't be put aside: %s", s->place.env,
+			  s->place.version, s->rel, strerror(-kept));
 	edit_set_reason(s->fs, s->vdir, reason);
 	log_warn("op=save env=%s version=%s file=%s errno=%d: %s", s->place.env, s->place.version,
 		 s->rel, -rc, reason);
@@ -122,16 +123,19 @@ static void set_base(struct saving *s, const struct publish_outcome *o)
 {
 	if (o->version)
 		edits_set_base(s->fs->edits, s->vdir, o->version->version);
+	edits_set_said(s->fs->edits, s->vdir, o->said);
 }
 
 /* The bytes at path, which nobody has to send any more, go on being shown. */
 static int keep_showing(struct saving *s, const struct publish_outcome *o, const char *path)
 {
-	edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, true);
+	edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, 0);
 	set_base(s, o);
 	if (o->what == PUBLISH_NEW || o->what == PUBLISH_UPDATED || o->what == PUBLISH_NOTHING)
-		keep_saved(s->fs, s->scope, o->version, s->vdir, s->rel, path, &s->who);
-	edit_set_reason(s->fs, s->vdir, NULL);
+		keep_saved(s->fs, s->scope, o->version, s->vdir, s->rel, path, o->said, &s->who);
+	/* An editor that puts the old bytes back after a failure does not undo the failure. */
+	if (o->what == PUBLISH_NEW || o->what == PUBLISH_UPDATED)
+		edit_set_reason(s->fs, s->vdir, o->note);
 	return 0;
 }
 
@@ -156,7 +160,7 @@ static int finish(struct saving *s, const struct publish_outcome *o, const char 
 
 	if (rc) {
 		tell_failure(s, path, rc);
-		edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, false);
+		edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, rc);
 	} else if (o->what != PUBLISH_ASIDE) {
 		keep_showing(s, o, path);
 	}
@@ -164,8 +168,8 @@ static int finish(struct saving *s, const struct publish_outcome *o, const char 
 	moved = put_away(s, !rc && o->what == PUBLISH_ASIDE);
 	edits_unlock(s->fs->edits);
 	if (moved)
-		log_warn("op=save env=%s version=%s file=%s: %s", s->place.env, s->place.version,
-			 s->rel, strerror(-moved));
+		log_warn("op=save path=%s/%s/%s: %s", s->place.env, s->place.version, s->rel,
+			 strerror(-moved));
 	return rc;
 }
 
@@ -176,12 +180,23 @@ static void log_outcome(const struct saving *s, const struct publish_outcome *o)
 					   [PUBLISH_UPDATED] = "tags or description changed",
 					   [PUBLISH_NEW] = "published"};
 
-	log_info("op=save env=%s version=%s file=%s: %s%s%s", s->place.env, s->place.version,
-		 s->rel, what[o->what], o->what == PUBLISH_NEW ? " as version " : "",
+	log_info("op=save path=%s/%s/%s: %s%s%s", s->place.env, s->place.version, s->rel,
+		 what[o->what], o->what == PUBLISH_NEW ? " as version " : "",
 		 o->what == PUBLISH_NEW && o->version ? o->version->version : "");
 }
 
-/* Saves an edited file that is dirty; nothing when another call was faster. */
+/* Another call was faster, and has ended: what came of it. */
+static int result_of_other(struct saving *s)
+{
+	struct edit edit;
+
+	if (!edits_get(s->fs->edits, s->vdir, s->rel, &edit) || !edit.attempted || !edit.result)
+		return 0;
+	return err_set(s->e, edit.result, "it was written to by several at once, and refused: %s",
+		       strerror(-edit.result));
+}
+
+/* Saves an edited file that is dirty. */
 static int save_edited(struct fsys *fs, struct scope *scope, const char *path,
 		       const struct proc_id *who, struct err *e)
 {
@@ -203,6 +218,8 @@ static int save_edited(struct fsys *fs, struct scope *scope, const char *path,
 			log_outcome(&s, &outcome);
 		rc = finish(&s, &outcome, bytes, rc);
 		register_done(fs, outcome.journal);
+	} else {
+		rc = result_of_other(&s);
 	}
 	publish_outcome_clear(&outcome);
 	saving_end(&s);
@@ -215,7 +232,7 @@ static int bring(struct saving *s, const char *from, const char *to, bool link)
 {
 	int dir = local_fd(s->fs->local), rc = local_make_parents(s->fs->local, to);
 
-	edit_drop(s->fs, s->vdir, s->rel);
+	edit_leave(s->fs, s->vdir, s->rel);
 	if (rc)
 		return rc;
 	if (link)
@@ -271,11 +288,29 @@ int save_onto(struct fsys *fs, struct scope *scope, const char *from, const char
 
 /* ---- the calls ---- */
 
-static int check(struct fsys *fs, struct scope *scope, const char *path, struct err *e)
+/* How a file is looked at that is not to be published now: publish_probe or publish_check. */
+typedef int check_fn(struct fsys *fs, const struct publish_edit *p, struct call *c, struct err *e);
+
+static int check_edited(struct fsys *fs, struct scope *scope, const struct upper_place *p,
+			const char *path, const struct proc_id *who, check_fn *fn, struct err *e)
 {
-	_cleanup_free_ char *vdir = NULL;
+	_cleanup_free_ char *vdir = upper_dir(p);
+	const struct publish_edit edit = {scope, vdir, p->rel, path, who};
+	struct call c;
+	int rc;
+
+	if (!vdir)
+		return -ENOMEM;
+	call_init(&c, clock_mono() + fs->save_timeout, CALL_INTERACTIVE);
+	rc = fn(fs, &edit, &c, e);
+	call_destroy(&c);
+	return rc;
+}
+
+static int check(struct fsys *fs, struct scope *scope, const char *path, const struct proc_id *who,
+		 check_fn *fn, struct err *e)
+{
 	struct upper_place p;
-	struct publish_edit edit = {.scope = scope, .bytes = path};
 
 	if (upper_parse(path, &p))
 		return 0;
@@ -283,19 +318,14 @@ static int check(struct fsys *fs, struct scope *scope, const char *path, struct 
 		return strcmp(p.rel, "spec.yml") == 0 ? publish_check_draft(fs, path, e) : 0;
 	if (p.area != UPPER_EDIT || !upper_is_asset(p.version, p.rel))
 		return 0;
-	vdir = upper_dir(&p);
-	if (!vdir)
-		return -ENOMEM;
-	edit.vdir = vdir;
-	edit.rel = p.rel;
-	return publish_check(fs, &edit, e);
+	return check_edited(fs, scope, &p, path, who, fn, e);
 }
 
-int save_check(struct fsys *fs, struct node *n, struct err *e)
+int save_check(struct fsys *fs, struct node *n, const struct handle *h, struct err *e)
 {
 	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
 
-	return path ? check(fs, n->scope, path, e) : 0;
+	return path ? check(fs, n->scope, path, &h->who, publish_probe, e) : 0;
 }
 
 /* A draft in which a file was left half-written is not complete, however quiet it is. */
@@ -309,24 +339,36 @@ static void hold_draft(struct fsys *fs, const struct upper_place *p)
 	edit_note(fs, dir, INTERRUPTED);
 }
 
+static bool is_of_another(const struct handle *h, const struct proc_id *who)
+{
+	return who->tgid && h->who.tgid && !proc_same(who, &h->who);
+}
+
 static int flush_edited(struct fsys *fs, struct node *n, const char *path,
-			const struct upper_place *p, const struct handle *h, pid_t by,
-			struct err *e)
+			const struct upper_place *p, struct handle *h, pid_t by, struct err *e)
 {
 	_cleanup_free_ char *vdir = upper_dir(p);
+	bool wrote = atomic_load(&h->wrote), killed;
 	struct proc_id who = {0};
 	struct edit edit;
+	int rc;
 
 	if (!vdir)
 		return -ENOMEM;
-	if (!edits_get(fs->edits, vdir, p->rel, &edit) || !edit.dirty)
+	/* What others are writing is theirs to save, when they have all of it. */
+	if (!edits_get(fs->edits, vdir, p->rel, &edit) ||
+	    (!wrote && (!edit.dirty || edit.writers > 1)))
 		return 0;
-	edits_set_killed(fs->edits, vdir, p->rel, proc_killed(by));
-	if (proc_killed(by))
+	killed = proc_killed(by);
+	edits_set_killed(fs->edits, vdir, p->rel, killed);
+	if (killed)
 		return 0;
-	if (!proc_of_thread(by, &who) && who.tgid && h->who.tgid && !proc_same(&who, &h->who))
-		return check(fs, n->scope, path, e);
-	return save_edited(fs, n->scope, path, h->who.tgid ? &h->who : &who, e);
+	if (!proc_of_thread(by, &who) && is_of_another(h, &who))
+		return check(fs, n->scope, path, &h->who, publish_check, e);
+	atomic_store(&h->wrote, false);
+	/* Written while the draft that it was in became the version. */
+	rc = edit.dirty ? 0 : edit_wrote(fs, n);
+	return rc ? rc : save_edited(fs, n->scope, path, h->who.tgid ? &h->who : &who, e);
 }
 
 int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, struct err *e)
@@ -346,8 +388,8 @@ int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, stru
 		hold_draft(fs, &p);
 		return 0;
 	}
-	if (!proc_of_thread(by, &who) && who.tgid && h->who.tgid && !proc_same(&who, &h->who))
-		return check(fs, n->scope, path, e);
+	if (!proc_of_thread(by, &who) && is_of_another(h, &who))
+		return check(fs, n->scope, path, &h->who, publish_check, e);
 	atomic_store(&h->wrote, false);
 	return save_in_draft(fs, n->scope, path, by, e);
 }
@@ -369,8 +411,7 @@ static void release_edited(struct fsys *fs, struct node *n, const char *path,
 		if (edit_reject(fs, vdir, p->rel, path, &h->who, INTERRUPTED))
 			return; /* it stays dirty, and is put aside at the next mount */
 		edit_set_reason(fs, vdir, INTERRUPTED);
-		log_warn("op=save env=%s version=%s file=%s: %s", p->env, p->version, p->rel,
-			 INTERRUPTED);
+		log_warn("op=save path=%s/%s/%s: %s", p->env, p->version, p->rel, INTERRUPTED);
 		edit_drop(fs, vdir, p->rel);
 	} else if (edit.dirty) {
 		/* A failure is told in every way that there is but this. */
@@ -398,23 +439,4 @@ void save_release(struct fsys *fs, struct node *n, struct handle *h)
 		if (save_in_draft(fs, n->scope, path, 0, &e))
 			log_debug("op=release: %s", e.msg);
 	}
-}
-
-int save_truncated(struct fsys *fs, struct node *n, pid_t by, struct err *e)
-{
-	_cleanup_free_ char *path = node_get_local(fs->nodes, n);
-	_cleanup_free_ char *vdir = NULL;
-	struct proc_id who = {0};
-	struct upper_place p;
-
-	if (!path || upper_parse(path, &p) || !is_edited_place(&p))
-		return 0;
-	vdir = upper_dir(&p);
-	if (!vdir)
-		return -ENOMEM;
-	if (edits_writers(fs->edits, vdir, p.rel, 0))
-		return 0;
-	if (proc_of_thread(by, &who))
-		who = (struct proc_id){0};
-	return save_edited(fs, n->scope, path, &who, e);
 }

@@ -4,7 +4,8 @@
  *
  *   call                                            | a dirty asset file
  *   ------------------------------------------------+---------------------------------------------
- *   flush by the process that opened it             | is saved; the result is the answer
+ *   flush by the process that opened it             | is saved; the result is the answer.
+ *                                                   | Not when only others wrote to it
  *   flush by another process (inherited descriptor) | is checked
  *   flush by a process that a signal ends           | is noted
  *   fsync (not on O_SYNC descriptors)               | is checked, and goes to the disk
@@ -31,13 +32,10 @@
 int save_flush(struct fsys *fs, struct node *n, struct handle *h, pid_t by, struct err *e);
 
 /* fsync(2): whether what is there now could be saved. */
-int save_check(struct fsys *fs, struct node *n, struct err *e);
+int save_check(struct fsys *fs, struct node *n, const struct handle *h, struct err *e);
 
 /* The last close: h is about to be freed. n may be NULL. */
 void save_release(struct fsys *fs, struct node *n, struct handle *h);
-
-/* truncate(2) of a file that nobody has open. */
-int save_truncated(struct fsys *fs, struct node *n, pid_t by, struct err *e);
 
 /*
  * The file of the disk at from becomes the asset file at to (a path of UPPER_SHOWN), by rename or
@@ -52,6 +50,10 @@ int save_onto(struct fsys *fs, struct scope *s, const char *from, const char *to
  * completes it, or when it is quiet. path is the file's.
  */
 int save_in_draft(struct fsys *fs, struct scope *s, const char *path, pid_t by, struct err *e);
+
+/* rename(2) of the draft at path to a version's name in env: publishes it. */
+int save_draft_as(struct fsys *fs, struct node *env, const char *path, const char *version,
+		  pid_t by, struct err *e);
 
 /* Something happened in a draft: it is not quiet. Does not block. */
 void save_touched(struct fsys *fs, struct scope *s, const char *path);

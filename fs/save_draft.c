@@ -28,6 +28,7 @@
 #include "fs/spec.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
+#include "fs/writing.h"
 
 /* A draft that publishes itself. */
 struct draft {
@@ -43,7 +44,7 @@ static int draft_begin(struct draft *d, struct fsys *fs, struct scope *scope, co
 {
 	*d = (struct draft){.fs = fs, .scope = scope};
 	if (!scope || upper_parse(path, &d->place) || d->place.area != UPPER_DRAFT ||
-	    tree_is_draft_name(d->place.version))
+	    tree_is_draft_name(d->place.version) || strcmp(d->place.version, "latest") == 0)
 		return 0;
 	d->dir = upper_dir(&d->place);
 	return d->dir ? 1 : -ENOMEM;
@@ -114,22 +115,17 @@ static bool has_conda(const struct draft *d)
 	return fd >= 0 || (fd != -ENOENT && fd != -ENOTDIR);
 }
 
-static int publish(struct draft *d, const struct proc_id *by, int64_t deadline, struct err *e)
+/* One save of an environment at a time. */
+static int publish_in_turn(struct draft *d, const char *env, const char *version,
+			   const struct proc_id *by, int64_t deadline, struct err *e)
 {
-	_cleanup_free_ char *key = NULL;
-	char env[NAME_SIZE], version[NAME_SIZE];
+	_cleanup_free_ char *key = strndup(d->dir, (size_t)(strrchr(d->dir, '/') - d->dir));
 	struct turn turn;
 	struct call c;
-	size_t len;
 	int rc;
 
-	if (name_decode(NAME_ENV, d->place.env, env, &len) ||
-	    name_decode(NAME_VERSION, d->place.version, version, &len))
-		return err_set(e, -EBADMSG, "%s is no name for a version", d->place.version);
-	if (asprintf(&key, "%s/%s", d->place.scope, d->place.env) < 0) {
-		key = NULL;
+	if (!key)
 		return -ENOMEM;
-	}
 	settle_forget(d->fs->settle, d->dir);
 	call_init(&c, deadline, CALL_INTERACTIVE);
 	rc = turn_take(d->fs->saving, &turn, key, &c);
@@ -141,9 +137,31 @@ static int publish(struct draft *d, const struct proc_id *by, int64_t deadline, 
 	return rc;
 }
 
+static int publish(struct draft *d, const struct proc_id *by, int64_t deadline, struct err *e)
+{
+	char env[NAME_SIZE], version[NAME_SIZE];
+	size_t len;
+
+	if (name_decode(NAME_ENV, d->place.env, env, &len) ||
+	    name_decode(NAME_VERSION, d->place.version, version, &len))
+		return err_set(e, -EBADMSG, "%s is no name for a version", d->place.version);
+	return publish_in_turn(d, env, version, by, deadline, e);
+}
+
 static int64_t deadline_of(const struct fsys *fs)
 {
 	return clock_mono() + fs->save_timeout;
+}
+
+/* Whether a file of the draft is being written by another program, or is about to be. */
+static bool is_in_the_making(const struct draft *d, const char *name)
+{
+	_cleanup_free_ char *path = name ? local_join(d->dir, name) : NULL;
+	struct stat st;
+
+	return path && (writing_at(d->fs, path, WRITING_HALF) ||
+			(!local_stat(d->fs->local, path, &st) && !st.st_size &&
+			 writing_at(d->fs, path, WRITING_OPEN)));
 }
 
 /* The file at d->place was completed: what that means for the draft. */
@@ -166,7 +184,8 @@ static int completed(struct draft *d, pid_t by, struct err *e)
 	}
 	if (!is_spec && (!conda_name(d) || strcmp(d->place.rel, conda_name(d)) != 0))
 		return 0;
-	if (!has_conda(d))
+	/* With the close of the other one it is complete. */
+	if (!has_conda(d) || is_in_the_making(d, is_spec ? conda_name(d) : "spec.yml"))
 		return 0;
 	if (proc_of_thread(by, &who))
 		who = (struct proc_id){0};
@@ -180,6 +199,20 @@ int save_in_draft(struct fsys *fs, struct scope *s, const char *path, pid_t by, 
 
 	if (rc == 1)
 		rc = *d.place.rel ? completed(&d, by, e) : 0;
+	draft_end(&d);
+	return rc;
+}
+
+int save_draft_as(struct fsys *fs, struct node *env, const char *path, const char *version,
+		  pid_t by, struct err *e)
+{
+	struct draft d = {.fs = fs, .scope = env->scope, .dir = strdup(path)};
+	struct proc_id who = {0};
+	int rc;
+
+	if (proc_of_thread(by, &who))
+		who = (struct proc_id){0};
+	rc = d.dir ? publish_in_turn(&d, env->name, version, &who, deadline_of(fs), e) : -ENOMEM;
 	draft_end(&d);
 	return rc;
 }
@@ -201,7 +234,10 @@ int save_draft_now(struct fsys *fs, struct scope *s, const char *path, struct er
 
 	if (rc == 1) {
 		rc = *d.place.rel ? -ENOENT : read_spec(&d, e);
-		if (!rc)
+		if (rc && rc != -ENOENT)
+			edit_note(fs, d.dir, err_text(e, rc));
+		/* Half of a file is no file: its close is what completes the draft. */
+		if (!rc && !writing_at(fs, d.dir, WRITING_HALF))
 			rc = publish(&d, &nobody, deadline_of(fs), e);
 		rc = rc == -ENOENT ? 0 : rc;
 	}

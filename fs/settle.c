@@ -10,13 +10,13 @@
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/desktop.h"
-#include "fs/handle.h"
 #include "fs/local.h"
 #include "fs/name.h"
 #include "fs/publish.h"
 #include "fs/register.h"
 #include "fs/save.h"
 #include "fs/upper.h"
+#include "fs/writing.h"
 
 enum { DOUBT_RETRY_S = 5 };
 
@@ -32,6 +32,11 @@ struct active {
 	uint64_t id;
 };
 
+struct busy {
+	struct busy *next;
+	char path[];
+};
+
 struct settle {
 	struct fsys *fs;
 	int64_t quiet;
@@ -43,6 +48,7 @@ struct settle {
 	bool stopping;
 	struct waiting *waiting;
 	struct active *active;
+	struct busy *busy;
 	int64_t doubt_due; /* 0: nothing is in doubt */
 };
 
@@ -81,6 +87,10 @@ void settle_free(struct settle *s)
 	for (struct active *a = s->active, *next; a; a = next) {
 		next = a->next;
 		free(a);
+	}
+	for (struct busy *b = s->busy, *next; b; b = next) {
+		next = b->next;
+		free(b);
 	}
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
@@ -151,6 +161,49 @@ bool settle_waits(struct settle *s, const char *path)
 
 /* ---- publications under way ---- */
 
+void settle_busy(struct settle *s, const char *path, bool busy)
+{
+	struct busy *b = NULL;
+
+	if (!s)
+		return;
+	if (busy) {
+		b = malloc(sizeof(*b) + strlen(path) + 1);
+		if (!b)
+			return;
+		memcpy(b->path, path, strlen(path) + 1);
+	}
+	pthread_mutex_lock(&s->lock);
+	if (busy) {
+		b->next = s->busy;
+		s->busy = b;
+		b = NULL;
+	} else {
+		struct busy **p = &s->busy;
+
+		while (*p && strcmp((*p)->path, path) != 0)
+			p = &(*p)->next;
+		b = *p;
+		if (b)
+			*p = b->next;
+	}
+	pthread_mutex_unlock(&s->lock);
+	free(b);
+}
+
+bool settle_is_busy(struct settle *s, const char *path)
+{
+	bool found = false;
+
+	if (!s)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	for (const struct busy *b = s->busy; b && !found; b = b->next)
+		found = strcmp(b->path, path) == 0;
+	pthread_mutex_unlock(&s->lock);
+	return found;
+}
+
 void settle_active(struct settle *s, uint64_t id, bool active)
 {
 	struct active *a = NULL;
@@ -205,29 +258,6 @@ void settle_doubtful(struct settle *s)
 
 /* ---- the thread ---- */
 
-struct below {
-	struct fsys *fs;
-	const char *path;
-};
-
-static bool is_below(uint64_t ino, void *arg)
-{
-	const struct below *b = arg;
-	struct node *n = node_get(b->fs->nodes, ino);
-	_cleanup_free_ char *path = n ? node_get_local(b->fs->nodes, n) : NULL;
-	size_t len = strlen(b->path);
-
-	return path && strncmp(path, b->path, len) == 0 && path[len] == '/';
-}
-
-/* Half of a file is no file, however quiet it is. */
-static bool is_being_written(struct settle *s, const char *path)
-{
-	struct below b = {s->fs, path};
-
-	return handles_writing(s->fs->handles, is_below, &b);
-}
-
 static void publish(struct settle *s, const struct waiting *w, int64_t deadline)
 {
 	struct err e = ERR_INIT;
@@ -268,7 +298,8 @@ static void look_up_doubtful(struct settle *s)
 
 static void settle_one(struct settle *s, struct waiting *w)
 {
-	if (is_being_written(s, w->path)) {
+	/* Half of a file is no file, however quiet it is. */
+	if (writing_at(s->fs, w->path, WRITING_OPEN)) {
 		settle_touch(s, w->scope, w->path);
 	} else {
 		publish(s, w, clock_mono() + s->fs->save_timeout);
@@ -338,8 +369,8 @@ void settle_stop(struct settle *s, int64_t within)
 		pthread_mutex_unlock(&s->lock);
 		if (!w)
 			return;
-		/* What does not get its turn in time stays a draft. */
-		if (clock_mono() < deadline)
+		/* What does not get its turn in time, or is written to right now, stays a draft. */
+		if (clock_mono() < deadline && !writing_at(s->fs, w->path, WRITING_HALF))
 			publish(s, w, deadline);
 		waiting_free(w);
 	}

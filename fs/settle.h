@@ -1,7 +1,7 @@
 /*
  * settle - drafts that publish themselves: when a directory like env/4 has been quiet for a while,
  * nothing in it is open for writing, and its spec.yml names a build context, it is complete. At the
- * end of the mount they are all published.
+ * end of the mount none waits any longer.
  *
  * It also remembers which publications are under way in this process, and has those that are in
  * doubt looked up now and then (register.h). A thread of its own does that. All functions may be
@@ -24,7 +24,10 @@ struct settle;
 int settle_new(struct fsys *fs, int64_t quiet, struct settle **out);
 int settle_start(struct settle *s);
 
-/* Ends the thread after publishing what waits; blocks, at most for `within` ns. */
+/*
+ * Ends the thread after publishing what waits; blocks, at most for `within` ns. A draft in which
+ * something is still open for writing, as when the mount is ended by a signal, stays one.
+ */
 void settle_stop(struct settle *s, int64_t within);
 void settle_free(struct settle *s);
 
@@ -33,6 +36,10 @@ void settle_touch(struct settle *s, struct scope *scope, const char *path);
 
 /* The draft is published, gone, or not to be published by itself until it is touched again. */
 void settle_forget(struct settle *s, const char *path);
+
+/* The draft is being published, or not any more: its version may be there before it is gone. */
+void settle_busy(struct settle *s, const char *path, bool busy);
+bool settle_is_busy(struct settle *s, const char *path);
 
 /* Whether the draft waits; for status. */
 bool settle_waits(struct settle *s, const char *path);

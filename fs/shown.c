@@ -288,12 +288,10 @@ static void moved_on(struct fsys *fs)
 	atomic_fetch_add(&fs->shown_generation, 1);
 }
 
-/* Whether a spec.yml says where the other files of a published version are, and, as the CLI needs
- * it, its name. */
+/* Whether a spec.yml says right where the other files of a published version are. */
 static bool stands_alone(const struct spec *s)
 {
-	return s->name &&
-	       (!s->conda_path || strcmp(s->conda_path, "conda.yml") == 0 ||
+	return (!s->conda_path || strcmp(s->conda_path, "conda.yml") == 0 ||
 		strcmp(s->conda_path, "./conda.yml") == 0) &&
 	       (!s->build_path || s->build_is_url || strcmp(s->build_path, "context") == 0 ||
 		strcmp(s->build_path, "./context") == 0 || strcmp(s->build_path, "context/") == 0);
@@ -325,7 +323,7 @@ static bool fits(const char *text, size_t len, const struct version *v)
 }
 
 static int keep_text(struct fsys *fs, const char *dir, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st)
+		     const char *text, size_t len, bool edited, const struct stat *st)
 {
 	_cleanup_buf_ struct buf patched = BUF_INIT(RENDER_MAX);
 	bool spec = strcmp(rel, "spec.yml") == 0, whole = true;
@@ -337,24 +335,28 @@ static int keep_text(struct fsys *fs, const char *dir, const struct version *v, 
 	if (rc)
 		return rc;
 	if (spec)
-		whole = fits(text, len, v) && !spec_patch(text, len, v->env, v->version, &patched);
+		whole = fits(text, len, v) &&
+			!spec_patch(text, len, v->env, v->version, edited, &patched);
 	else
 		buf_add(&patched, text, len);
-	if (whole && !buf_error(&patched))
-		return kept_put_text(fs->kept, dir, rel, buf_str(&patched), patched.len,
-				     &st->st_mtim, st->st_mode & PERMISSIONS);
-	kept_put_text(fs->kept, dir, rel, "", 0, &st->st_mtim, st->st_mode & PERMISSIONS);
-	return 0;
+	if (!whole || buf_error(&patched))
+		buf_reset(&patched);
+	rc = kept_put_text(fs->kept, dir, rel, buf_str(&patched), patched.len, &st->st_mtim,
+			   st->st_mode & PERMISSIONS);
+	/* What was kept before is not of this record. */
+	if (rc)
+		kept_drop_file(fs->kept, dir, rel);
+	return rc;
 }
 
 void shown_keep_text(struct fsys *fs, struct scope *scope, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st)
+		     const char *text, size_t len, bool edited, const struct stat *st)
 {
 	_cleanup_free_ char *dir = version_dir(scope, v);
 
 	if (!fs->kept)
 		return;
-	complain(v, rel, dir ? keep_text(fs, dir, v, rel, text, len, st) : -ENOMEM);
+	complain(v, rel, dir ? keep_text(fs, dir, v, rel, text, len, edited, st) : -ENOMEM);
 	moved_on(fs);
 }
 
@@ -374,6 +376,15 @@ void shown_keep_attributes(struct fsys *fs, struct scope *scope, const struct ve
 	moved_on(fs);
 }
 
+void shown_keep_derived(struct fsys *fs, struct node *version, const char *rel,
+			const struct stat *st)
+{
+	struct version *v = node_get_version(fs->nodes, version);
+
+	shown_keep_attributes(fs, version->scope, v, rel, st);
+	version_unref(v);
+}
+
 void shown_keep_unlisted(struct fsys *fs, struct scope *scope, const struct version *v)
 {
 	_cleanup_free_ char *dir = version_dir(scope, v);
@@ -385,6 +396,22 @@ void shown_keep_unlisted(struct fsys *fs, struct scope *scope, const struct vers
 }
 
 /* ---- chmod and utimensat ---- */
+
+/* Marks what is kept of rel as v's; what was kept of another state of the record does not become
+ * this one's. */
+static int claim(struct fsys *fs, const char *dir, const struct version *v, const char *rel)
+{
+	_cleanup_buf_ struct buf record = BUF_INIT(KEPT_RECORD_MAX);
+	char line[LINE_SIZE];
+	int rc;
+
+	if (!is_text(rel))
+		return set_line(fs, dir, v, CREATED, "");
+	rc = text_line(v, rel, line, sizeof(line));
+	if (!rc && (kept_get_record(fs->kept, dir, &record) || !has_line(&record, line)))
+		rc = kept_drop_file(fs->kept, dir, rel);
+	return rc ? rc : set_line(fs, dir, v, rel, line);
+}
 
 static const struct timespec *asked_time(const struct stat *attr, int to_set, struct timespec *now)
 {
@@ -402,7 +429,6 @@ int shown_set_attributes(struct fsys *fs, struct node *n, const struct stat *att
 	mode_t mode = to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & PERMISSIONS : 0;
 	_cleanup_free_ char *dir = NULL;
 	_cleanup_free_ char *rel = NULL;
-	char line[LINE_SIZE] = "";
 	const struct timespec *mtime;
 	struct timespec now;
 	struct version *v;
@@ -420,10 +446,8 @@ int shown_set_attributes(struct fsys *fs, struct node *n, const struct stat *att
 	      : n->kind == NODE_CONDA ? strdup("conda.yml")
 				      : rel_of(fs, n);
 	rc = dir && rel ? 0 : -ENOMEM;
-	if (!rc && is_text(rel))
-		rc = text_line(v, rel, line, sizeof(line));
 	if (!rc)
-		rc = set_line(fs, dir, v, is_text(rel) ? rel : CREATED, line);
+		rc = claim(fs, dir, v, rel);
 	if (!rc)
 		rc = kept_put_attr(fs->kept, dir, rel, mtime, mode);
 	version_unref(v);
@@ -445,7 +469,7 @@ void shown_note_attributes(struct fsys *fs, struct node *n, const char *path)
 	if (upper_parse(path, &p) || p.area != UPPER_SHOWN || local_stat(fs->local, path, &st))
 		return;
 	vdir = upper_dir(&p);
-	if (!vdir || !edits_get(fs->edits, vdir, p.rel, &edit) || !edit.saved)
+	if (!vdir || !edits_get(fs->edits, vdir, p.rel, &edit) || !edit_is_saved(&edit))
 		return;
 	base = edits_get_base(fs->edits, vdir);
 	if (base) {

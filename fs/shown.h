@@ -39,14 +39,19 @@ void shown_note_attributes(struct fsys *fs, struct node *n, const char *path);
 
 /*
  * Keeps the text of spec.yml or conda.yml (rel) as it was saved, for the version v of scope; the
- * names in a spec.yml are made to be v's. st gives time and mode.
+ * names in a spec.yml are made to be v's, and of an edited one a missing version, too: what was
+ * restored from a backup stays as it is there. st gives time and mode.
  */
 void shown_keep_text(struct fsys *fs, struct scope *scope, const struct version *v, const char *rel,
-		     const char *text, size_t len, const struct stat *st);
+		     const char *text, size_t len, bool edited, const struct stat *st);
 
 /* Keeps the time and mode of any other file or directory of v. */
 void shown_keep_attributes(struct fsys *fs, struct scope *scope, const struct version *v,
 			   const char *rel, const struct stat *st);
+
+/* The time and mode of a copy of a derived file, rel, of version (a NODE_VERSION). */
+void shown_keep_derived(struct fsys *fs, struct node *version, const char *rel,
+			const struct stat *st);
 
 /* Tags and description of v are not listed (above). */
 void shown_keep_unlisted(struct fsys *fs, struct scope *scope, const struct version *v);

@@ -232,7 +232,7 @@ static const char *const random_prefixes[] = {
 	".merge_file_",    /* git merge */
 };
 
-/* The same, where the six must not be a word: "sediments", "tmpconfig". */
+/* The same, where the six must not be a word: "sedScript", "tmpconfig". */
 static const char *const word_prefixes[] = {
 	"sed", /* sed -i */
 	"XX",  /* perl -i */
@@ -307,12 +307,17 @@ static bool is_copy(struct part p, size_t n)
 /* patch: x.oXXXXXX for the output, x.rXXXXXX for the rejects. */
 static bool is_patch_output(struct part p)
 {
-	struct part file;
+	struct part end, file;
 
-	if (p.len <= 2 + RANDOM || !is_random(last(p, RANDOM)))
+	if (p.len <= 2 + RANDOM)
 		return false;
+	end = last(p, RANDOM);
 	file = without_last(p, RANDOM);
-	return has_suffix(file, ".o") || has_suffix(file, ".r");
+	if (!has_suffix(file, ".o") && !has_suffix(file, ".r"))
+		return false;
+	if (is_file(without_last(file, 2)))
+		return all(end, is_alnum) && !all(end, is_lower) && !all(end, is_digit);
+	return is_random(end);
 }
 
 /* helix: xXXXXXX.bck. */
@@ -415,4 +420,22 @@ bool tempname_is(const char *name)
 	       is_hidden_copy(p) || is_copy(p, RANDOM) || is_copy(p, RANDOM_LONG) ||
 	       is_patch_output(p) || is_helix_backup(p) || is_crudini_copy(p) ||
 	       is_unison_copy(p) || is_npm_copy(p) || is_python_temp(p) || is_coreutils_link(p);
+}
+
+bool tempname_may_be(const char *name)
+{
+	struct part p = {name, strlen(name)}, end;
+
+	if (p.len <= RANDOM)
+		return false;
+	end = last(p, RANDOM);
+	if (!all(end, is_alnum))
+		return false;
+	/* sed -i, perl -i, emacs; patch; rsync and editors that put a dot before the six. */
+	for (size_t i = 0; i < COUNT(word_prefixes); i++)
+		if (is_prefixed(p, word_prefixes[i], RANDOM))
+			return true;
+	return has_suffix(without_last(p, RANDOM), ".o") ||
+	       has_suffix(without_last(p, RANDOM), ".r") ||
+	       has_suffix(without_last(p, RANDOM), ".");
 }

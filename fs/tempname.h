@@ -16,4 +16,10 @@
 /* name: of one file or directory, without slashes. Any thread; does not block. */
 bool tempname_is(const char *name);
 
+/*
+ * Whether a file that a program made for itself alone (O_EXCL, mode 0600) may have been given that
+ * name at random: what mkstemp(3) makes can look like a word.
+ */
+bool tempname_may_be(const char *name);
+
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cache/catalog.h"
 #include "client/cleanup.h"
@@ -648,6 +649,10 @@ static int lookup_any(struct fsys *fs, struct node *dir, const char *name, struc
 
 uint64_t tree_number(const struct node *dir, const struct tree_item *item)
 {
+	/* A draft has the number of the version that it becomes. */
+	if (item->kind == NODE_LOCAL && dir->kind == NODE_ENV && S_ISDIR(item->type) &&
+	    !tree_is_draft_name(item->name))
+		return node_number(dir->ino, NODE_VERSION, item->name);
 	if (item->kind == NODE_LOCAL)
 		return node_number(FUSE_ROOT, item->kind, item->own_name);
 	return node_number(dir->ino, item->kind,
@@ -722,6 +727,18 @@ static int merge(struct fsys *fs, struct node *dir, const char *wanted, int rc,
 	return tree_merge_local(fs, dir, *out, wanted);
 }
 
+/* An environment that has no version yet, as far as is known: the service is not needed to show it.
+ */
+static bool is_local_env(struct fsys *fs, struct node *dir)
+{
+	struct env *env = dir->kind == NODE_ENV ? node_get_env(fs->nodes, dir) : NULL;
+	bool published = env != NULL;
+
+	env_unref(env);
+	return dir->kind == NODE_ENV && !published && tree_has_local(fs, dir) &&
+	       tree_env_is_local(fs, dir);
+}
+
 int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
 	      struct err *e)
 {
@@ -745,6 +762,16 @@ bool tree_is_probe(const struct node *dir, const char *name)
 	return name[0] == '.' || dir->kind == NODE_VERSION;
 }
 
+static int lookup_both(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+		       struct listing **out, struct err *e)
+{
+	int rc = lookup_any(fs, dir, name, c, out, e);
+
+	if (rc && is_local_env(fs, dir))
+		rc = -ENOENT;
+	return finish(merge(fs, dir, name, rc, out), out);
+}
+
 int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call *c,
 		struct listing **out, struct err *e)
 {
@@ -756,7 +783,7 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 	else if (tree_is_probe(dir, name))
 		return -ENOENT;
 	else
-		rc = finish(merge(fs, dir, name, lookup_any(fs, dir, name, c, out, e), out), out);
+		rc = lookup_both(fs, dir, name, c, out, e);
 	if (!rc && (*out)->count == 0)
 		rc = finish(-ENOENT, out);
 	return rc;

@@ -12,6 +12,8 @@
 #include "fs/edits.h"
 #include "fs/local.h"
 #include "fs/name.h"
+#include "fs/publish.h"
+#include "fs/settle.h"
 #include "fs/upper.h"
 
 bool tree_is_draft_name(const char *name)
@@ -212,11 +214,25 @@ static int add_area(struct fsys *fs, struct listing *l, struct node *dir, enum u
 	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
 }
 
+/* A draft whose version is there now, by somebody else: it gets out of its way. */
+static void uncover_draft(struct fsys *fs, const char *env, const struct tree_item *version)
+{
+	_cleanup_free_ char *path = local_join(env, version->name);
+	struct stat st;
+
+	if (path && !local_stat(fs->local, path, &st) && S_ISDIR(st.st_mode) &&
+	    !settle_is_busy(fs->settle, path))
+		publish_step_aside(fs, path);
+}
+
 static int add_environment_files(struct fsys *fs, struct listing *l, struct node *dir,
 				 const char *wanted)
 {
 	_cleanup_free_ char *path = local_env_path(dir->scope, dir->name);
 
+	for (size_t i = 0; path && i < l->count; i++)
+		if (l->items[i].kind == NODE_VERSION)
+			uncover_draft(fs, path, &l->items[i]);
 	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
 }
 
@@ -225,7 +241,7 @@ static int merge_version(struct fsys *fs, struct listing *l, struct node *dir, c
 {
 	int rc = add_edits(fs, l, dir, vdir, in, wanted);
 
-	if (rc || (wanted && listed(l, wanted)))
+	if (rc || (wanted && listed(l, wanted) && dir->kind != NODE_ENV))
 		return rc;
 	rc = add_area(fs, l, dir, UPPER_LOCAL, vdir, in, wanted);
 	if (rc)

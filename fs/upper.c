@@ -74,9 +74,16 @@ int upper_parse(const char *path, struct upper_place *out)
 		ok = parse_names(at, out, true);
 	} else {
 		out->area = UPPER_DRAFT;
-		ok = parse_names(path, out, true);
+		ok = part[0] != '.' && parse_names(path, out, true);
 	}
 	return ok ? 0 : -ENOENT;
+}
+
+bool upper_is_over(const char *path)
+{
+	struct upper_place p;
+
+	return !upper_parse(path, &p) && (p.area == UPPER_EDIT || p.area == UPPER_SHOWN);
 }
 
 char *upper_dir(const struct upper_place *p)
@@ -136,9 +143,18 @@ bool upper_is_asset(const char *version, const char *rel)
 
 char *upper_rejected_name(const char *rel)
 {
+	static const char end[] = ".rejected";
+	/* A number may follow. */
+	const size_t room = NAME_SIZE - sizeof(end) - strlen(".99");
+	const char *slash = strrchr(rel, '/'), *last = slash ? slash + 1 : rel;
+	size_t len = strlen(last);
 	char *name;
 
-	return asprintf(&name, "%s.rejected", rel) < 0 ? NULL : name;
+	if (len > room)
+		for (len = room; len && ((unsigned char)last[len] & 0xc0) == 0x80;)
+			len--;
+	return asprintf(&name, "%.*s%s", (int)((size_t)(last - rel) + len), rel, end) < 0 ? NULL
+											  : name;
 }
 
 /* ---- directories of the mount ---- */
@@ -229,18 +245,20 @@ static enum upper_area side_area(struct fsys *fs, const struct node *dir, const 
 	if (dir->kind == NODE_LOCAL &&
 	    !tempname_is(strrchr(rel, '/') ? strrchr(rel, '/') + 1 : rel))
 		return UPPER_LOCAL;
-	return edits_glowing(fs->edits, vdir) && !has_temporary_part(rel) ? UPPER_LOCAL
-									  : UPPER_SCRATCH;
+	if (!edits_glowing(fs->edits, vdir) || has_temporary_part(rel))
+		return UPPER_SCRATCH;
+	edits_set_glowing(fs->edits, vdir);
+	return UPPER_LOCAL;
 }
 
 static char *path_in_version(struct fsys *fs, const struct node *dir, const char *vdir,
-			     const char *rel)
+			     const char *rel, bool private)
 {
 	const char *version = strrchr(vdir, '/') + 1;
 	enum upper_area area;
 
 	if (upper_is_asset(version, rel))
-		return upper_path(fs, UPPER_SHOWN, vdir, rel);
+		return upper_path(fs, private ? UPPER_SCRATCH : UPPER_SHOWN, vdir, rel);
 	area = side_area(fs, dir, vdir, rel);
 	if (area == UPPER_DRAFT) {
 		_cleanup_free_ char *env = strndup(vdir, (size_t)(version - vdir) - 1);
@@ -250,7 +268,7 @@ static char *path_in_version(struct fsys *fs, const struct node *dir, const char
 	return upper_path(fs, area, vdir, rel);
 }
 
-char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *rc)
+static char *new_path(struct fsys *fs, struct node *dir, const char *name, bool private, int *rc)
 {
 	_cleanup_free_ char *vdir = NULL;
 	_cleanup_free_ char *in = NULL;
@@ -263,7 +281,7 @@ char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *r
 		*rc = upper_of_dir(fs, dir, &vdir, &in);
 	if (!*rc) {
 		rel = *in ? local_join(in, name) : strdup(name);
-		path = rel ? path_in_version(fs, dir, vdir, rel) : NULL;
+		path = rel ? path_in_version(fs, dir, vdir, rel, private) : NULL;
 	} else if (*rc == -ENOENT && dir->kind == NODE_LOCAL) {
 		*rc = 0;
 		at = node_get_local(fs->nodes, dir);
@@ -279,4 +297,14 @@ char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *r
 		return path;
 	free(path);
 	return NULL;
+}
+
+char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *rc)
+{
+	return new_path(fs, dir, name, false, rc);
+}
+
+char *upper_private_path(struct fsys *fs, struct node *dir, const char *name, int *rc)
+{
+	return new_path(fs, dir, name, dir->kind != NODE_VERSION && tempname_may_be(name), rc);
 }

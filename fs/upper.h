@@ -30,7 +30,7 @@ enum upper_area { UPPER_DRAFT, UPPER_SCRATCH, UPPER_LOCAL, UPPER_EDIT, UPPER_SHO
 
 #define UPPER_ENV ".env"
 
-enum { UPPER_SCOPE_SIZE = 17 };
+enum { UPPER_SCOPE_SIZE = 17, UPPER_RUN_SIZE = 32 };
 
 /* What a path below the state directory is. */
 struct upper_place {
@@ -43,6 +43,9 @@ struct upper_place {
 
 /* -ENOENT for a path that is none of ours. */
 int upper_parse(const char *path, struct upper_place *out);
+
+/* Whether what lies at path gives way to a published file when it goes. */
+bool upper_is_over(const char *path);
 
 /* The directory that a version's (or UPPER_ENV's) areas share: "<scope>/<env>/<version>". */
 char *upper_dir(const struct upper_place *p);
@@ -64,6 +67,10 @@ char *upper_rejected_name(const char *rel);
  */
 int upper_of_dir(struct fsys *fs, struct node *dir, char **vdir, char **rel);
 
+/* The same for a file that its maker keeps to himself (tempname_may_be()): it is no part of a build
+ * context until it is renamed. */
+char *upper_private_path(struct fsys *fs, struct node *dir, const char *name, int *rc);
+
 /* Where a new name in dir goes on the disk, its directories made. To be freed; NULL with *rc set:
  * -EROFS where nothing can be made, or what the disk says. */
 char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *rc);
@@ -73,6 +80,12 @@ char *upper_new_path(struct fsys *fs, struct node *dir, const char *name, int *r
 struct upper_run;
 int upper_begin(struct local *l, struct upper_run **out, struct err *e);
 void upper_end(struct upper_run *r); /* NULL is allowed */
+
+/*
+ * The parts of ended mounts, ".run/<i>", whose journals are still to be looked into: the first one
+ * behind `after` (-1: the first of all), or -1. They are locked until upper_end().
+ */
+int upper_ended(const struct upper_run *r, int after, char out[UPPER_RUN_SIZE]);
 
 /* ".run/<k>"; borrowed. */
 const char *upper_run_path(const struct upper_run *r);

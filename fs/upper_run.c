@@ -31,7 +31,8 @@ static const char LOST[] = "mlenvfs ended before this was saved";
 struct upper_run {
 	struct local *local;
 	int lock;
-	char path[32];
+	int ended[RUNS_MAX]; /* locks of ended mounts' parts; -1: none */
+	char path[UPPER_RUN_SIZE];
 };
 
 /* Goes through the files below a directory; paths are below the state directory. */
@@ -113,6 +114,7 @@ static void put_aside(struct local *l, const char *path)
 {
 	struct upper_place p;
 	_cleanup_free_ char *dir = NULL;
+	_cleanup_free_ char *name = NULL;
 	_cleanup_free_ char *to = NULL;
 	_cleanup_free_ char *parent = NULL;
 	int rc;
@@ -120,7 +122,8 @@ static void put_aside(struct local *l, const char *path)
 	if (upper_parse(path, &p) || p.area != UPPER_EDIT || !*p.rel)
 		return;
 	dir = upper_dir(&p);
-	if (!dir || asprintf(&to, ".local/%s/%s.rejected", dir, p.rel) < 0) {
+	name = upper_rejected_name(p.rel);
+	if (!dir || !name || asprintf(&to, ".local/%s/%s", dir, name) < 0) {
 		to = NULL;
 		return;
 	}
@@ -176,7 +179,7 @@ static int lock_run(struct local *l, const char *run)
 static void recover_others(struct upper_run *r, int own)
 {
 	struct stat st;
-	char run[32];
+	char run[UPPER_RUN_SIZE];
 
 	for (int k = own + 1; k < RUNS_MAX; k++) {
 		int lock;
@@ -188,8 +191,19 @@ static void recover_others(struct upper_run *r, int own)
 		if (lock < 0)
 			continue;
 		recover(r->local, run);
-		close(lock);
+		r->ended[k] = lock;
 	}
+}
+
+int upper_ended(const struct upper_run *r, int after, char out[UPPER_RUN_SIZE])
+{
+	for (int k = after + 1; k < RUNS_MAX; k++) {
+		if (r->ended[k] < 0)
+			continue;
+		snprintf(out, UPPER_RUN_SIZE, ".run/%d", k);
+		return k;
+	}
+	return -1;
 }
 
 static int make_parts(struct upper_run *r)
@@ -215,6 +229,8 @@ int upper_begin(struct local *l, struct upper_run **out, struct err *e)
 		return -ENOMEM;
 	r->local = l;
 	r->lock = -EWOULDBLOCK;
+	for (int i = 0; i < RUNS_MAX; i++)
+		r->ended[i] = -1;
 	for (; k < RUNS_MAX && r->lock == -EWOULDBLOCK; k++) {
 		snprintf(r->path, sizeof(r->path), ".run/%d", k);
 		r->lock = lock_run(l, r->path);
@@ -236,6 +252,9 @@ void upper_end(struct upper_run *r)
 {
 	if (!r)
 		return;
+	for (int i = 0; i < RUNS_MAX; i++)
+		if (r->ended[i] >= 0)
+			close(r->ended[i]);
 	close(r->lock);
 	free(r);
 }

@@ -19,6 +19,7 @@ enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 #define XATTR_USER        "user."
 #define XATTR_TAG         "user.tag."
 #define XATTR_DESCRIPTION "user.description"
+#define XATTR_AZUREML     "user.azureml."
 #define XATTR_ERROR       "user.mlenvfs.error"
 #define XATTR_STATE       "user.mlenvfs.state"
 #define XATTR_MLENVFS     "user.mlenvfs."

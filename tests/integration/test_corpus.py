@@ -7,21 +7,11 @@ import subprocess
 import tarfile
 
 import pytest
-import yaml
 
+from lib.corpus import files_below, same_context, same_spec
 from lib.mount import Mount
+from lib.saves import load_text
 from lib.service import Service
-
-
-class TextLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
-    """Scalars stay text, as they do in the mount: 2.10 is not 2.1."""
-
-
-TextLoader.yaml_implicit_resolvers = {}
-
-
-def load_text(path):
-    return yaml.load(path.read_bytes(), TextLoader)
 
 
 class Loaded:
@@ -62,10 +52,6 @@ def run(*words, **more):
     return done.stdout.decode()
 
 
-def files_below(top):
-    return sorted(p for p in top.rglob("*") if p.is_file() and not p.is_symlink())
-
-
 @pytest.mark.deadline(300)
 def test_every_version_is_there(loaded_corpus):
     for entry, _, shown in loaded_corpus.versions():
@@ -91,36 +77,12 @@ def test_ls_find_cat_getfattr(loaded_corpus):
 
 
 def test_context_bytes_are_the_corpus_own(loaded_corpus):
-    count = 0
-    for entry, ours, shown in loaded_corpus.versions():
-        context = {f for f in entry["files"] if f.startswith("context/")}
-        assert {str(p.relative_to(shown)) for p in files_below(shown / "context")} == context, entry["dir"]
-        for name in context:
-            assert (shown / name).read_bytes() == (ours / name).read_bytes(), f"{entry['dir']}/{name}"
-            count += 1
-        if entry["kind"] == "build":
-            wanted = load_text(ours / "spec.yml")["build"].get("dockerfile_path") or "Dockerfile"
-            assert (shown / "Dockerfile").read_bytes() == (ours / "context" / wanted).read_bytes()
-    assert count > 500
+    assert sum(same_context(entry, ours, shown) for entry, ours, shown in loaded_corpus.versions()) > 500
 
 
 def test_specs_and_conda_files_say_the_same(loaded_corpus):
     for entry, ours, shown in loaded_corpus.versions():
-        was, now = load_text(ours / "spec.yml"), load_text(shown / "spec.yml")
-        assert now["name"] == entry["name"] and now["version"] == entry["version"]
-        for key in ("image", "description", "inference_config"):
-            assert was.get(key) == now.get(key), f"{entry['dir']}: {key}"
-        assert (was.get("tags") or {}) == (now.get("tags") or {}), entry["dir"]
-        assert (was.get("os_type") or "linux").lower() == now["os_type"]
-        if entry["kind"] == "build":
-            assert now["build"]["path"] == "context"
-            assert was["build"].get("dockerfile_path", "Dockerfile") == \
-                now["build"].get("dockerfile_path", "Dockerfile")
-        if entry["kind"] == "image+conda":
-            conda = was["conda_file"]
-            if isinstance(conda, str):
-                conda = load_text(ours / conda)
-            assert load_text(shown / now["conda_file"]) == conda, entry["dir"]
+        same_spec(entry, ours, shown)
 
 
 def test_du_equals_the_sum_of_sizes(loaded_corpus):

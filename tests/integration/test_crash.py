@@ -12,7 +12,7 @@ from conftest import FLAVOUR
 from lib.embedded import Embedded
 from lib.killpoint import KillPoint, MortalMount
 from lib.mount import MountError, wait_until
-from lib.saves import KINDS, Judge, Save
+from lib.killing import KINDS, Judge, Save
 
 if FLAVOUR != "release":
     pytest.skip(f"NOT TESTED: a library preloaded before the {FLAVOUR} sanitizer's is not possible; the release build "

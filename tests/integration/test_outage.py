@@ -12,7 +12,7 @@ import pytest
 from conftest import FLAVOUR
 from lib.killpoint import KillPoint
 from lib.mount import Mount, wait_until
-from lib.saves import KINDS, Judge, Save
+from lib.killing import KINDS, Judge, Save
 from lib.service import Service
 
 SETTLE = 0.2

@@ -2,11 +2,15 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-TOOLS = ("sh dash env cat grep sed awk sort tr id dirname basename cc gcc as ld make pkg-config fusermount3 rsync "
-         "getfattr tar ls find pgrep python3 getconf ln").split()
+# What scripts/setup itself runs; what it looks for is in the table.
+TOOLS = "sh dash env cat grep sed awk sort tr id dirname basename cc gcc as ld python3 getconf ln".split()
+TABLE = Path(__file__).resolve().parents[2] / "scripts/packages.txt"
+PROGRAMS = {probe.split(":")[1] for group, probe in (line.split()[:2] for line in TABLE.read_text().splitlines() if line[0] != "#")
+            if group in ("run", "test") and probe.startswith(("cmd:", "gnu:"))}
 MANAGERS = {"apt-get": "install -y", "dnf": "install -y", "pacman": "-Sy", "apk": "add"}
 
 
@@ -18,7 +22,7 @@ class Machine:
         self.bin.mkdir()
         self.log = base / "log"
         self.log.write_text("")
-        for tool in TOOLS:
+        for tool in PROGRAMS.union(TOOLS):
             real = shutil.which(tool)
             if real:
                 (self.bin / tool).symlink_to(real)

@@ -8,11 +8,20 @@
 
 #include "client/buf.h"
 #include "client/clock.h"
+#include "client/conda.h"
 
-enum { PATIENCE_S = 10, ENVS_MAX = 2048, SCOPES_MAX = 64, VERSIONS_MAX = 16, TAGS_MAX = 16 };
+enum {
+	PATIENCE_S = 10,
+	ENVS_MAX = 2048,
+	SCOPES_MAX = 64,
+	VERSIONS_MAX = 64,
+	TAGS_MAX = 16,
+	CONDA_MAX = 65536,
+};
 
 struct mem_env {
 	char *name;
+	const char *next;
 	bool archived;
 	struct version *versions[VERSIONS_MAX];
 	size_t n_versions;
@@ -37,7 +46,12 @@ struct memsource {
 	uint64_t size;
 	int64_t surplus;
 	int fail[MEM_OPS];
+	int lose[MEM_OPS];
 	const char *fail_text[MEM_OPS];
+	void (*before[MEM_OPS])(void *arg);
+	void *before_arg[MEM_OPS];
+	struct memcontexts *contexts;
+	int64_t created; /* time of the last version put */
 	int64_t delay;
 	bool held;
 	bool passes[MEM_OPS];
@@ -117,7 +131,7 @@ static int visit(struct memsource *m, enum mem_op op, const char *env, struct ca
 {
 	struct visit v = {.m = m, .op = op};
 	int64_t until = clock_mono() + m->delay;
-	int failure = m->fail[op];
+	int failure = m->fail[op] ? m->fail[op] : m->lose[op];
 	const char *text = m->fail_text[op];
 	int rc;
 
@@ -135,6 +149,22 @@ static int visit(struct memsource *m, enum mem_op op, const char *env, struct ca
 	if (rc)
 		return err_set(e, rc, "memsource: %s", strerror(-rc));
 	return failure ? err_set(e, failure, "%s", text) : 0;
+}
+
+/* Takes the lock, before anything is done for op. */
+static void enter(struct memsource *m, enum mem_op op)
+{
+	void (*fn)(void *arg);
+	void *arg;
+
+	pthread_mutex_lock(&m->lock);
+	fn = m->before[op];
+	arg = m->before_arg[op];
+	if (!fn)
+		return;
+	pthread_mutex_unlock(&m->lock);
+	fn(arg);
+	pthread_mutex_lock(&m->lock);
 }
 
 /* ---- the operations ---- */
@@ -160,7 +190,7 @@ static int mem_list_scopes(struct source *s, struct call *c, struct scope_list *
 	struct scope_list *list;
 	int rc;
 
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_SCOPES);
 	for (size_t i = 0; i < m->n_scopes; i++)
 		items[i] = make_scope(m->scopes[i]);
 	list = must(scope_list_take(items, m->n_scopes));
@@ -180,7 +210,8 @@ static const struct mem_state *listed(const struct memsource *m)
 
 static struct env *make_env(const struct mem_env *env)
 {
-	struct env fields = {.name = env->name, .archived = env->archived};
+	struct env fields = {
+		.name = env->name, .archived = env->archived, .next_version = env->next};
 
 	return must(env_new(&fields));
 }
@@ -194,7 +225,7 @@ static int mem_list_envs(struct source *s, struct scope *scope, struct call *c,
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_ENVS);
 	items = must(calloc(ENVS_MAX, sizeof(struct env *)));
 	for (size_t i = 0; i < listed(m)->n; i++)
 		items[i] = make_env(&listed(m)->envs[i]);
@@ -243,7 +274,7 @@ static int mem_list_versions(struct source *s, struct scope *scope, const char *
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_VERSIONS);
 	env = find_env(m->listed ? m->listed : &m->now, name);
 	if (env)
 		list = make_versions(env);
@@ -268,12 +299,14 @@ static int mem_list_context(struct source *s, struct scope *scope, struct versio
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_CONTEXT);
 	file.path = m->path;
 	file.path_len = strlen(m->path);
 	file.size = m->size;
 	file.etag = m->etag;
-	context = must(context_new(&fields));
+	context = memcontexts_list(m->contexts, v->context_uri);
+	if (!context)
+		context = must(context_new(&fields));
 	rc = visit(m, MEM_CONTEXT, NULL, c, e);
 	pthread_mutex_unlock(&m->lock);
 	if (rc)
@@ -293,18 +326,19 @@ static int mem_read_context(struct source *s, struct scope *scope, struct contex
 			    struct call *c, struct buf *out, struct err *e)
 {
 	struct memsource *m = FROM(s);
+	const char *text;
 	uint64_t size, end;
 	int rc;
 
 	(void)scope;
-	(void)ctx;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_READ);
+	text = memcontexts_text(m->contexts, ctx->uri, file->path);
 	size = (uint64_t)((int64_t)file->size + m->surplus);
 	rc = visit(m, MEM_READ, NULL, c, e);
 	pthread_mutex_unlock(&m->lock);
 	end = offset + len < size ? offset + len : size;
 	for (; !rc && offset < end; offset++)
-		rc = buf_addch(out, memsource_byte(offset));
+		rc = buf_addch(out, text ? text[offset] : memsource_byte(offset));
 	return rc;
 }
 
@@ -314,7 +348,7 @@ static int mem_create_workspace(struct source *s, const char *name, struct call 
 	struct memsource *m = FROM(s);
 	int rc;
 
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_CREATE);
 	rc = visit(m, MEM_CREATE, NULL, c, e);
 	pthread_mutex_unlock(&m->lock);
 	if (rc)
@@ -384,7 +418,7 @@ static int change_tag(struct kv *tags, size_t *n, const struct tag_change *t)
 	while (i < *n && strcmp(tags[i].key, t->key) != 0)
 		i++;
 	if (i == *n && !t->value)
-		return -ENODATA;
+		return t->flags & TAG_IF_THERE ? 0 : -ENODATA;
 	if (i == *n)
 		must(++*n <= TAGS_MAX ? tags : NULL);
 	if (t->value)
@@ -419,26 +453,100 @@ static int apply(struct version **at, const struct version_change *change)
 	return 0;
 }
 
+/* v as the service has it then: conda text as JSON, and a time. */
+static struct version *as_stored(struct memsource *m, const struct version *v)
+{
+	struct buf conda = BUF_INIT(CONDA_MAX);
+	struct version fields = *v, *stored;
+
+	if (v->conda && !conda_to_json(v->conda, strlen(v->conda), &conda, NULL))
+		fields.conda = buf_str(&conda);
+	m->created += NS_PER_S;
+	if (!fields.created)
+		fields.created = m->created;
+	stored = must(version_new(&fields));
+	buf_free(&conda);
+	return stored;
+}
+
+/* Keeps what is there when it says the same. -EEXIST when it does not. */
+static int put(struct memsource *m, const struct version *v)
+{
+	struct mem_env *env = find_env(&m->now, v->env);
+	struct version *stored = as_stored(m, v);
+	struct version **at = find_version(env, v->version);
+	int rc = at && !version_same_content(*at, stored) ? -EEXIST : 0;
+
+	if (at)
+		version_unref(stored);
+	else
+		store_version(env ? env : add_env(m, v->env, false), stored);
+	return rc;
+}
+
 static int mem_put_version(struct source *s, struct scope *scope, const struct version *v,
 			   struct call *c, struct version **out, struct err *e)
 {
 	struct memsource *m = FROM(s);
-	struct mem_env *env;
+	struct version *answer = NULL;
+	int rc = 0, visited;
+
+	(void)scope;
+	enter(m, MEM_PUT);
+	if (!m->fail[MEM_PUT]) {
+		rc = put(m, v);
+		answer = must(version_new(*find_version(find_env(&m->now, v->env), v->version)));
+	}
+	visited = visit(m, MEM_PUT, v->env, c, e);
+	pthread_mutex_unlock(&m->lock);
+	if (visited || rc) {
+		version_unref(answer);
+		return visited ? visited : err_set(e, rc, "version %s exists", v->version);
+	}
+	*out = answer;
+	return 0;
+}
+
+static int mem_get_version(struct source *s, struct scope *scope, const char *name,
+			   const char *version, struct call *c, struct version **out, struct err *e)
+{
+	struct memsource *m = FROM(s);
+	struct version **at, *answer;
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
-	if (!m->fail[MEM_PUT]) {
-		env = find_env(&m->now, v->env);
-		if (!env)
-			env = add_env(m, v->env, false);
-		store_version(env, must(version_new(v)));
-	}
-	rc = visit(m, MEM_PUT, v->env, c, e);
+	enter(m, MEM_GET);
+	at = find_version(find_env(&m->now, name), version);
+	answer = at ? must(version_new(*at)) : NULL;
+	rc = visit(m, MEM_GET, name, c, e);
 	pthread_mutex_unlock(&m->lock);
-	if (!rc)
-		*out = must(version_new(v));
+	if (!rc && !answer)
+		rc = err_set(e, -ENOENT, "there is no version %s of %s", version, name);
+	if (rc)
+		version_unref(answer);
+	else
+		*out = answer;
 	return rc;
+}
+
+static int mem_upload_context(struct source *s, struct scope *scope, const char *env,
+			      const char *version, const struct upload_file *files, size_t n,
+			      struct call *c, char **uri, struct err *e)
+{
+	struct memsource *m = FROM(s);
+	const char *stored = NULL;
+	int rc = 0, visited;
+
+	(void)scope;
+	(void)version;
+	enter(m, MEM_UPLOAD);
+	if (!m->fail[MEM_UPLOAD])
+		rc = memcontexts_upload(m->contexts, files, n, &stored);
+	visited = visit(m, MEM_UPLOAD, env, c, e);
+	if (!visited && !rc)
+		*uri = dup_text(stored);
+	pthread_mutex_unlock(&m->lock);
+	return visited ? visited : rc ? err_set(e, rc, "memsource: %s", strerror(-rc)) : 0;
 }
 
 static int mem_update_version(struct source *s, struct scope *scope, const char *name,
@@ -450,7 +558,7 @@ static int mem_update_version(struct source *s, struct scope *scope, const char 
 	int rc = 0, visited;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_UPDATE);
 	at = find_version(find_env(&m->now, name), version);
 	if (!m->fail[MEM_UPDATE])
 		rc = at ? apply(at, change) : -ENOENT;
@@ -475,7 +583,7 @@ static int mem_update_env(struct source *s, struct scope *scope, const char *nam
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_UPDATE_ENV);
 	env = find_env(&m->now, name);
 	if (env && !m->fail[MEM_UPDATE_ENV]) {
 		env->archived = archived;
@@ -500,7 +608,7 @@ static int mem_delete_version(struct source *s, struct scope *scope, const char 
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_DELETE);
 	env = find_env(&m->now, name);
 	if (env && !m->fail[MEM_DELETE])
 		drop_version(env, version);
@@ -516,7 +624,7 @@ static int mem_delete_env(struct source *s, struct scope *scope, const char *nam
 	int rc;
 
 	(void)scope;
-	pthread_mutex_lock(&m->lock);
+	enter(m, MEM_DELETE_ENV);
 	if (!m->fail[MEM_DELETE_ENV])
 		drop_env(m, name);
 	rc = visit(m, MEM_DELETE_ENV, name, c, e);
@@ -546,6 +654,8 @@ static const struct source_ops mem_ops = {
 	.list_context = mem_list_context,
 	.read_context = mem_read_context,
 	.create_workspace = mem_create_workspace,
+	.get_version = mem_get_version,
+	.upload_context = mem_upload_context,
 	.put_version = mem_put_version,
 	.update_version = mem_update_version,
 	.update_env = mem_update_env,
@@ -568,6 +678,7 @@ struct memsource *memsource_new(void)
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&m->lock, NULL);
 	m->source.ops = &mem_ops;
+	m->contexts = memcontexts_new();
 	m->path = dup_text("Dockerfile");
 	memsource_add_scope(m, "ws");
 	return m;
@@ -590,6 +701,7 @@ void memsource_free(struct memsource *m)
 		free(m->asked[i]);
 	free(m->path);
 	free(m->etag);
+	memcontexts_free(m->contexts);
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -667,6 +779,42 @@ void memsource_remove_version(struct memsource *m, const char *name, const char 
 	pthread_mutex_unlock(&m->lock);
 }
 
+void memsource_put(struct memsource *m, const struct version *fields)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = put(m, fields);
+	pthread_mutex_unlock(&m->lock);
+	must(rc ? NULL : m);
+}
+
+struct version *memsource_get(struct memsource *m, const char *name, const char *version)
+{
+	struct version **at, *v;
+
+	pthread_mutex_lock(&m->lock);
+	at = find_version(find_env(&m->now, name), version);
+	v = at ? version_ref(*at) : NULL;
+	pthread_mutex_unlock(&m->lock);
+	return v;
+}
+
+void memsource_set_next(struct memsource *m, const char *name, const char *next)
+{
+	struct mem_env *env;
+
+	pthread_mutex_lock(&m->lock);
+	env = must(find_env(&m->now, name));
+	env->next = next;
+	pthread_mutex_unlock(&m->lock);
+}
+
+struct memcontexts *memsource_contexts(struct memsource *m)
+{
+	return m->contexts;
+}
+
 void memsource_lag(struct memsource *m, bool lag)
 {
 	pthread_mutex_lock(&m->lock);
@@ -711,6 +859,22 @@ void memsource_fail(struct memsource *m, enum mem_op op, int rc, const char *tex
 	pthread_mutex_lock(&m->lock);
 	m->fail[op] = rc;
 	m->fail_text[op] = text;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void memsource_lose(struct memsource *m, enum mem_op op, int rc, const char *text)
+{
+	pthread_mutex_lock(&m->lock);
+	m->lose[op] = rc;
+	m->fail_text[op] = text;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void memsource_before(struct memsource *m, enum mem_op op, void (*fn)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&m->lock);
+	m->before[op] = fn;
+	m->before_arg[op] = arg;
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -804,6 +968,13 @@ bool memsource_stopped(struct memsource *m)
 	stopped = m->stopped;
 	pthread_mutex_unlock(&m->lock);
 	return stopped;
+}
+
+void memsource_restart(struct memsource *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->stopped = false;
+	pthread_mutex_unlock(&m->lock);
 }
 
 const char *memsource_asked(struct memsource *m, unsigned int n)

@@ -144,6 +144,8 @@ static const struct tag_change a1[] = {TAG("a", "1")}, a2[] = {TAG("a", "2")};
 static const struct tag_change no_a[] = {TAG("a", NULL)}, b3[] = {TAG("b", ""), TAG("b", "3")};
 static const struct tag_change create_a[] = {{"a", "2", TAG_CREATE}};
 static const struct tag_change replace_b[] = {{"b", "2", TAG_REPLACE}};
+static const struct tag_change gone_b[] = {{"b", NULL, TAG_IF_THERE}, TAG("a", "2")};
+static const struct tag_change gone_a[] = {{"a", NULL, TAG_IF_THERE}};
 static const struct tag_change empty_n[] = {TAG("n", "")}, unnamed[] = {TAG("", "x")};
 static const struct tag_change latin1[] = {TAG("a", "\xe9")};
 static const struct tag_change there_and_back[] = {TAG("a", NULL), TAG("a", "1")};
@@ -168,6 +170,9 @@ static const struct edit {
 	 "\"isArchived\":true,\"tags\":{\"a\":\"2\"}"},
 	{{TAGS(replace_b), LEAVE}, -ENODATA, GIVEN, NULL},
 	{{TAGS(no_a), LEAVE}, -ENODATA, "\"tags\":null", NULL},
+	{{TAGS(gone_b), LEAVE}, 0, GIVEN, CHANGED("\"a\":\"2\"")},
+	{{TAGS(gone_a), LEAVE}, 0, GIVEN, CHANGED("")},
+	{{TAGS(gone_a), LEAVE}, 0, "\"tags\":null", NULL},
 	{{TAGS(a1), LEAVE}, 0, "\"tags\":null", "\"tags\":{\"a\":\"1\"}"},
 	{{TAGS(empty_n), LEAVE}, 0, NULL_TAG, NULL},
 	{{TAGS(unnamed), LEAVE}, -EINVAL, GIVEN, NULL},

@@ -253,6 +253,26 @@ static void test_paths_stay_inside(void **state)
 	assert_int_equal(kept_drop(p->k, ""), -EINVAL);
 }
 
+static void test_a_file_is_dropped_alone(void **state)
+{
+	const struct place *p = *state;
+	struct stat st;
+
+	assert_int_equal(kept_drop_file(p->k, V3, "spec.yml"), 0);
+	put_text(p, V3);
+	assert_int_equal(kept_put_attr(p->k, V3, "context/a/b", &later, 0600), 0);
+	assert_int_equal(kept_put_attr(p->k, V3, "", &later, 0700), 0);
+	assert_int_equal(kept_set_record(p->k, V3, "this one"), 0);
+	assert_int_equal(kept_drop_file(p->k, V3, "spec.yml"), 0);
+	assert_int_equal(kept_get_attr(p->k, V3, "spec.yml", &st), -ENOENT);
+	assert_attr(p, "context/a/b", &later, 0600, 0);
+	assert_int_equal(kept_drop_file(p->k, V3, "context/a/b"), 0);
+	assert_int_equal(kept_get_attr(p->k, V3, "context/a/b", &st), -ENOENT);
+	assert_attr(p, "", &later, 0700, 0);
+	assert_int_equal(kept_drop_file(p->k, V3, "conda.yml"), 0);
+	assert_int_equal(kept_drop_file(p->k, V3, "../4"), -EINVAL);
+}
+
 /* A link among the directories leads nowhere, and one in place of a file is no file. */
 static void test_links_are_not_followed(void **state)
 {
@@ -313,6 +333,7 @@ int main(void)
 		TEST(test_names_do_not_collide),
 		TEST(test_nothing_is_kept_at_first),
 		TEST(test_a_version_is_dropped_alone),
+		TEST(test_a_file_is_dropped_alone),
 		TEST(test_the_record_is_told),
 		TEST(test_paths_stay_inside),
 		TEST(test_links_are_not_followed),

@@ -61,11 +61,38 @@ static void test_a_group_comes_back_when_nothing_follows(void **state)
 	whiteouts_free(w);
 }
 
+/* Whether anything is removed but what is named, as for the files beside a build context. */
+static void test_other_names(void **state)
+{
+	struct whiteouts *w = whiteouts_new(get_time);
+	const uint64_t but[] = {SPEC, CONDA};
+
+	(void)state;
+	the_time = 0;
+	assert_false(whiteout_others(w, VERSION, but, 2));
+	assert_int_equal(whiteout_add(w, VERSION, SPEC), 0);
+	assert_int_equal(whiteout_add(w, OTHER, 7), 0);
+	assert_false(whiteout_others(w, VERSION, but, 2));
+	assert_int_equal(whiteout_add(w, VERSION, CONDA), 0);
+	assert_false(whiteout_others(w, VERSION, but, 2));
+	assert_true(whiteout_others(w, VERSION, but, 1));
+	assert_true(whiteout_others(w, VERSION, NULL, 0));
+	assert_int_equal(whiteout_add(w, VERSION, SPEC + 1), 0);
+	assert_true(whiteout_others(w, VERSION, but, 2));
+	whiteout_remove(w, VERSION, SPEC + 1);
+	assert_false(whiteout_others(w, VERSION, but, 2));
+	assert_int_equal(whiteout_add(w, VERSION, 7), 0);
+	the_time = WHITEOUT_LIFE + 1;
+	assert_false(whiteout_others(w, VERSION, but, 2));
+	whiteouts_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_removed_names_are_known_by_group),
 		cmocka_unit_test(test_a_group_comes_back_when_nothing_follows),
+		cmocka_unit_test(test_other_names),
 	};
 
 	return cmocka_run_group_tests_name("whiteout", tests, NULL, NULL);

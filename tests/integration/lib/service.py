@@ -135,6 +135,10 @@ class Service:
         self._end(signal.SIGKILL if crash else signal.SIGTERM)
         return self.start(self.port)
 
+    def down(self):
+        """Ends it for a while: start(port) brings it back, with its store."""
+        self._end(signal.SIGTERM)
+
     def stop(self):
         """Ends it as an administrator would; it must end with status 0 and without complaint."""
         if self.process is None:

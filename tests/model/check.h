@@ -1,0 +1,15 @@
+/*
+ * check - compares everything that is shown, and everything that the service holds, with the model.
+ */
+#ifndef MLENVFS_TESTS_CHECK_H
+#define MLENVFS_TESTS_CHECK_H
+
+#include "tests/model/model.h"
+
+/*
+ * The names, the files that are touched, the service's versions and counts; deep: every file and
+ * attribute, and what is archived.
+ */
+void check_all(struct model *m, bool deep);
+
+#endif

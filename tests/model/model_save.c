@@ -1,0 +1,395 @@
+/* model_save - what a save comes to. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/buf.h"
+#include "client/cleanup.h"
+#include "fs/spec.h"
+#include "tests/model/model.h"
+
+enum { TEXT_MAX = 1 << 20 };
+
+static int check_spec(const char *env, const struct bytes *bytes)
+{
+	struct spec *spec;
+	int rc = spec_parse(bytes->data, bytes->len, &spec, NULL);
+
+	if (rc)
+		return rc;
+	if (spec->name && strcmp(spec->name, env) != 0)
+		rc = -EBADMSG;
+	if (spec->build_path && !spec->build_is_url && strcmp(spec->build_path, "context") != 0)
+		rc = -EBADMSG;
+	spec_free(spec);
+	return rc;
+}
+
+/* ---- what the directory says then ---- */
+
+/* The version that the directory's files were published as; NULL: it is gone. */
+static struct mversion *base_of(struct menv *env, struct mversion *v)
+{
+	return v->base[0] ? model_version(env, v->base) : v;
+}
+
+static void put_edits(struct tree *stage, struct mversion *v)
+{
+	for (struct medit *e = v->edits; e; e = e->next)
+		if (e->saved && !e->dirty)
+			tree_put(stage, e->rel, e->bytes);
+}
+
+struct taking {
+	struct tree *from;
+};
+
+static void take_out(void *arg, const char *path, struct tree *t)
+{
+	const struct taking *k = arg;
+	const char *name;
+	struct tree *dir;
+	int rc;
+
+	(void)t;
+	if (strncmp(path, "context/", 8) != 0)
+		return;
+	dir = tree_parent(k->from, path, &name, &rc);
+	if (dir)
+		tree_free(tree_take(dir, name));
+}
+
+/* The bytes that are saved; other files as they were saved before, else as the base has them. */
+static struct tree *stage_of(struct mversion *v, struct mversion *base, const char *rel,
+			     struct bytes *bytes)
+{
+	struct tree *stage = model_files(base), *conda = tree_child(v->local, "conda.yml");
+	struct taking k = {stage};
+
+	tree_each(v->gone, take_out, &k);
+	if (conda)
+		tree_put(stage, "conda.yml", conda->bytes);
+	put_edits(stage, v);
+	tree_put(stage, rel, bytes);
+	return stage;
+}
+
+static struct spec *spec_of(struct tree *stage)
+{
+	struct tree *t = tree_child(stage, "spec.yml");
+	struct spec *spec = NULL;
+
+	if (!t || spec_parse(t->bytes->data, t->bytes->len, &spec, NULL))
+		return NULL;
+	return spec;
+}
+
+static bool is_part(const struct spec *spec, const char *rel)
+{
+	if (strcmp(rel, "spec.yml") == 0)
+		return true;
+	if (strcmp(rel, "conda.yml") == 0)
+		return spec->conda_path && strcmp(spec->conda_path, rel) == 0;
+	return spec->build_path && !spec->build_is_url;
+}
+
+static bool same_definition(const struct version *a, const struct version *b)
+{
+	struct version fields = *a, *like;
+	bool same;
+
+	fields.tags = b->tags;
+	fields.n_tags = b->n_tags;
+	fields.description = b->description;
+	like = version_new(&fields);
+	same = like && version_same_content(like, b);
+	version_unref(like);
+	return same;
+}
+
+/* ---- the decision ---- */
+
+static int change_errno(const struct model *m)
+{
+	switch (m->fault) {
+	case FAULT_DOWN:
+		return -EHOSTUNREACH;
+	case FAULT_DENIED:
+		return -EACCES;
+	case FAULT_BUSY:
+		return -EBUSY;
+	default:
+		return 0;
+	}
+}
+
+static void publish_fault(const struct model *m, struct msave *s, bool uploads)
+{
+	switch (m->fault) {
+	case FAULT_PUT:
+		s->rc = -EIO;
+		break;
+	case FAULT_UPLOAD:
+		s->rc = uploads ? -EIO : 0;
+		break;
+	case FAULT_LOOK:
+		s->rc = -ETIMEDOUT;
+		break;
+	case FAULT_LOST:
+		s->lost = true;
+		break;
+	default:
+		s->rc = change_errno(m);
+		break;
+	}
+}
+
+/* Its number: the one that is asked for, else the next. What stood there before asks for nothing.
+ */
+static void choose_name(struct menv *env, struct mversion *v, struct mversion *base,
+			const struct spec *spec, char name[VERSION_NAME], bool *wanted)
+{
+	const char *said = spec->version;
+	const struct medit *before = model_edit(v, "spec.yml");
+
+	*wanted = said && strcmp(said, v->name) != 0 && strcmp(said, base->name) != 0 &&
+		  !(before && strcmp(said, before->said) == 0);
+	if (*wanted)
+		snprintf(name, VERSION_NAME, "%s", said);
+	else
+		snprintf(name, VERSION_NAME, "%ld", model_next(env, false));
+}
+
+static struct version *renamed(const struct version *v, const char *name)
+{
+	struct version fields = *v, *new;
+
+	fields.version = name;
+	new = version_new(&fields);
+	if (!new)
+		exit(1);
+	return new;
+}
+
+static void decide(struct model *m, struct menv *env, struct mversion *v, struct mversion *base,
+		   const struct spec *spec, struct msave *s)
+{
+	const struct mversion *taken;
+	char name[VERSION_NAME];
+	struct version *record = s->v;
+	bool wanted, same = same_definition(record, base->v);
+
+	choose_name(env, v, base, spec, name, &wanted);
+	if (same && !wanted) {
+		s->what = version_same_content(record, base->v) ? SAVE_NOTHING : SAVE_UPDATED;
+		s->rc = s->what == SAVE_UPDATED ? change_errno(m) : 0;
+		s->v = renamed(record, base->name);
+		version_unref(record);
+		return;
+	}
+	s->what = SAVE_NEW;
+	s->v = renamed(record, name);
+	version_unref(record);
+	taken = wanted ? model_version(env, name) : NULL;
+	if (taken && version_same_content(taken->v, s->v))
+		s->what = SAVE_NOTHING; /* it is there, as it is wanted */
+	else if (taken)
+		s->rc = -EEXIST;
+	else
+		publish_fault(m, s,
+			      s->v->context_uri &&
+				      (!base->v->context_uri ||
+				       strcmp(s->v->context_uri, base->v->context_uri) != 0));
+}
+
+void model_save(struct model *m, struct menv *env, struct mversion *v, const char *rel,
+		struct bytes *bytes, struct msave *out)
+{
+	struct mversion *base = base_of(env, v);
+	struct tree *stage;
+	struct spec *spec;
+
+	*out = (struct msave){0};
+	if (!base) {
+		out->rc = -EIO;
+		return;
+	}
+	stage = stage_of(v, base, rel, bytes);
+	spec = spec_of(stage);
+	out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
+	if (!out->rc)
+		out->rc = model_read(stage, env->name, base->name, &out->v, &out->context);
+	out->nameless = spec && !spec->name;
+	if (!out->rc && !is_part(spec, rel))
+		out->what = SAVE_ASIDE;
+	else if (!out->rc)
+		decide(m, env, v, base, spec, out);
+	spec_free(spec);
+	tree_free(stage);
+}
+
+void model_save_clear(struct msave *s)
+{
+	version_unref(s->v);
+	tree_free(s->context);
+}
+
+/* ---- what becomes of it ---- */
+
+void model_keep(struct mversion *v, const char *rel, const struct bytes *text)
+{
+	bool spec = strcmp(rel, "spec.yml") == 0;
+	struct bytes **kept = spec ? &v->spec : &v->conda;
+	struct version **of = spec ? &v->spec_of : &v->conda_of;
+
+	bytes_unref(*kept);
+	version_unref(*of);
+	*kept = spec ? model_with_names(text, v->v->env, v->name)
+		     : bytes_new(text->data, text->len);
+	*of = version_ref(v->v);
+}
+
+/* The version that a text names; "" when it names none. */
+static void said_in(const struct bytes *text, char out[VERSION_NAME])
+{
+	struct spec *spec;
+
+	out[0] = '\0';
+	if (spec_parse(text->data, text->len, &spec, NULL))
+		return;
+	if (spec->version)
+		snprintf(out, VERSION_NAME, "%s", spec->version);
+	spec_free(spec);
+}
+
+static void on_show(struct model *m, struct medit *e, int proc)
+{
+	e->dirty = false;
+	e->attempted = true;
+	e->owner = proc;
+	e->generation = m->generations[proc];
+	e->old = false;
+	if (strcmp(e->rel, "spec.yml") == 0)
+		said_in(e->bytes, e->said);
+}
+
+void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+		int proc)
+{
+	struct medit *e = model_edit_begin(v, rel, bytes_new(bytes->data, bytes->len));
+
+	e->saved = true;
+	on_show(m, e, proc);
+}
+
+/* What was saved is kept for the version that says it, and shown in its directory as well. */
+static void keep(struct model *m, struct mversion *v, struct mversion *target,
+		 const struct medit *e, int proc)
+{
+	bool spec = strcmp(e->rel, "spec.yml") == 0;
+
+	if (spec || strcmp(e->rel, "conda.yml") == 0)
+		model_keep(target, e->rel, e->bytes);
+	if (spec && target != v && !model_edit(target, e->rel))
+		model_echo(m, target, e->rel, e->bytes, proc);
+}
+
+/* The bytes are put beside the file. Those that the same process had refused before go for them. */
+static void refuse(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+		   int proc)
+{
+	char name[TREE_PATH], other[TREE_PATH];
+	struct bytes *copy = bytes_new(bytes->data, bytes->len);
+	const struct medit *e = model_edit(v, rel);
+	bool mine = e && e->attempted && !e->saved && e->owner == proc &&
+		    e->generation == m->generations[proc];
+
+	path_print(name, "%s.rejected", rel);
+	for (int i = 1; !mine && tree_at(v->local, name); i++) {
+		path_print(other, "%s.%d", name, i);
+		if (!tree_at(v->local, other))
+			tree_rename(v->local, name, v->local, other);
+	}
+	tree_put(v->local, name, copy);
+	bytes_unref(copy);
+	v->refused = true;
+	v->noted = false;
+}
+
+static void apply(struct model *m, struct menv *env, struct mversion *v, struct medit *e,
+		  const struct msave *s, int proc)
+{
+	struct mversion *target;
+
+	switch (s->what) {
+	case SAVE_ASIDE:
+		tree_put(v->local, e->rel, e->bytes);
+		break;
+	case SAVE_NOTHING:
+	case SAVE_UPDATED:
+		target = model_version(env, s->v->version);
+		if (s->what == SAVE_UPDATED) {
+			version_unref(target->v);
+			target->v = version_ref(s->v);
+			m->expected.updates++;
+		}
+		keep(m, v, target, e, proc);
+		snprintf(v->base, sizeof(v->base), "%s", target->name);
+		break;
+	case SAVE_NEW:
+		m->expected.puts++;
+		target = model_add(m, env, version_ref(s->v), NULL);
+		if (s->context) {
+			target->context = tree_new("context", TREE_DIR);
+			tree_overlay(target->context, s->context);
+		}
+		keep(m, v, target, e, proc);
+		snprintf(v->base, sizeof(v->base), "%s", target->name);
+		break;
+	}
+}
+
+/* The version is there all the same. */
+static void add_lost(struct model *m, struct menv *env, const struct msave *s)
+{
+	struct mversion *made = model_add(m, env, version_ref(s->v), NULL);
+
+	if (s->context) {
+		made->context = tree_new("context", TREE_DIR);
+		tree_overlay(made->context, s->context);
+	}
+	m->expected.puts++;
+}
+
+void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
+		   const struct bytes *bytes, const struct msave *s, int proc)
+{
+	refuse(m, v, rel, bytes, proc);
+	if (s->lost)
+		add_lost(m, env, s);
+}
+
+/* A save that came to something ends what is said of one that failed; it may say something itself.
+ */
+static void told(struct mversion *v, const struct msave *s)
+{
+	v->noted = v->noted || s->what == SAVE_NOTHING || s->nameless;
+	if (s->what != SAVE_NOTHING)
+		v->refused = false;
+}
+
+void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
+		 const struct msave *s, int got, int proc)
+{
+	if (!got) {
+		apply(m, env, v, edit, s, proc);
+		told(v, s);
+	} else {
+		model_refused(m, env, v, edit->rel, edit->bytes, s, proc);
+	}
+	edit->saved = !got;
+	on_show(m, edit, proc);
+	if (!got && s->what == SAVE_ASIDE)
+		model_edit_drop(v, edit->rel);
+}

@@ -1,0 +1,355 @@
+/* steps_file - calls on open files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/model/steps.h"
+
+static int new_fd(struct model *m)
+{
+	for (int i = 0; i < MODEL_FDS; i++)
+		if (!m->fds[i].open)
+			return i;
+	return -EMFILE;
+}
+
+static bool for_writing(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* ---- open ---- */
+
+static int check_open(const struct place *p, int flags)
+{
+	const char *name;
+	int rc;
+
+	tree_parent(p->view, p->rel, &name, &rc);
+	if (rc)
+		return rc;
+	if (!p->t)
+		return flags & O_CREAT ? 0 : -ENOENT;
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		return -EEXIST;
+	switch (p->t->kind) {
+	case TREE_DIR:
+		return -EISDIR;
+	case TREE_LINK:
+		return -ELOOP;
+	case TREE_DERIVED:
+		return for_writing(flags) && !p->v->glowing ? -EROFS : 0;
+	default:
+		return 0;
+	}
+}
+
+static bool is_published(struct mversion *v, const char *rel)
+{
+	struct tree *files = model_files(v);
+	bool found = tree_at(files, rel);
+
+	tree_free(files);
+	return found;
+}
+
+/* The bytes that a descriptor writes to; borrowed. */
+static struct bytes *bytes_at(struct place *p)
+{
+	struct medit *edit = p->asset ? model_edit(p->v, p->rel) : NULL;
+	int rc;
+
+	if (edit)
+		return edit->bytes;
+	if (p->t && p->t->kind == TREE_DERIVED) {
+		p->t->bytes = bytes_new("", 0); /* taken, and dropped */
+		return p->t->bytes;
+	}
+	if (!p->asset || tree_at(p->v->local, p->rel))
+		return tree_open(place_tree(p), p->rel, true, false, &rc)->bytes;
+	edit = model_edit_begin(p->v, p->rel,
+				p->t ? bytes_new(p->t->bytes->data, p->t->bytes->len)
+				     : bytes_new("", 0));
+	edit->fresh = !p->t && !is_published(p->v, p->rel);
+	return edit->bytes;
+}
+
+int step_open(struct model *m, int proc, const char *path, int flags)
+{
+	char real[TREE_PATH];
+	struct medit *edit;
+	struct place p;
+	struct mfd *f;
+	int expected, got, at = new_fd(m);
+
+	if (at < 0)
+		return at;
+	f = &m->fds[at];
+	place_at(m, path, &p);
+	expected = check_open(&p, flags);
+	got = m->b->ops->open(m->b, proc, step_path(m, path, real), flags | O_NOFOLLOW, 0644);
+	step_expect(m, "open", path, got < 0 ? got : 0, expected);
+	if (!expected && got >= 0) {
+		*f = (struct mfd){.open = true, .fd = got, .proc = proc, .flags = flags};
+		f->bytes = bytes_ref(bytes_at(&p));
+		edit = p.asset ? model_edit(p.v, p.rel) : NULL;
+		if (flags & O_TRUNC) {
+			/* What is left counts for nothing until something is written. */
+			if (edit && f->bytes->len)
+				edit->saved = false;
+			bytes_resize(f->bytes, 0);
+		}
+		f->counted = edit && for_writing(flags);
+		if (edit) {
+			edit->writers += f->counted;
+			edit->old = false;
+		}
+	}
+	place_clear(&p);
+	return expected ? expected : at;
+}
+
+/* ---- write ---- */
+
+/* The version whose files beside the definition include these bytes under an asset's name. */
+static struct mversion *aside_of(struct model *m, const struct bytes *bytes)
+{
+	for (size_t i = 0; i < MODEL_ENVS; i++)
+		for (struct mversion *v = m->envs[i].versions; v; v = v->next) {
+			const struct tree *t = tree_child(v->local, "conda.yml");
+
+			if (t && t->bytes == bytes)
+				return v;
+		}
+	return NULL;
+}
+
+static void wrote(struct model *m, struct bytes *bytes)
+{
+	struct menv *env;
+	struct mversion *v;
+	struct medit *edit = model_edit_of(m, bytes, &env, &v);
+
+	if (!edit && (v = aside_of(m, bytes))) {
+		edit = model_edit_begin(v, "conda.yml", bytes_ref(bytes));
+		tree_unlink(v->local, "conda.yml");
+	}
+	if (edit) {
+		edit->dirty = true;
+		edit->old = false;
+	}
+}
+
+int step_write(struct model *m, int fd, const void *data, size_t len, size_t off)
+{
+	struct mfd *f = &m->fds[fd];
+
+	if (f->flags & O_APPEND)
+		off = f->bytes->len;
+	bytes_write(f->bytes, data, len, off);
+	wrote(m, f->bytes);
+	step_expect(m, "write", "", m->b->ops->pwrite(m->b, f->fd, data, len, (off_t)off),
+		    (long)len);
+	return 0;
+}
+
+int step_ftruncate(struct model *m, int fd, size_t size)
+{
+	struct mfd *f = &m->fds[fd];
+
+	if (f->bytes->len != size)
+		wrote(m, f->bytes);
+	bytes_resize(f->bytes, size);
+	step_expect(m, "ftruncate", "", m->b->ops->ftruncate(m->b, f->fd, (off_t)size), 0);
+	return 0;
+}
+
+/* By name: nobody closes it, so nothing is saved, and it comes to nothing when nothing follows. */
+int step_truncate(struct model *m, int proc, const char *path, size_t size)
+{
+	char real[TREE_PATH];
+	struct medit *edit;
+	struct bytes *bytes;
+	struct place p;
+	int got;
+
+	place_at(m, path, &p);
+	if (!p.t || p.t->kind != TREE_FILE) {
+		place_clear(&p);
+		return -ENOENT;
+	}
+	bytes = bytes_at(&p);
+	edit = p.asset ? model_edit(p.v, p.rel) : NULL;
+	if (edit) {
+		edit->old = false;
+		edit->saved = edit->saved && bytes->len == size;
+	}
+	bytes_resize(bytes, size);
+	got = m->b->ops->truncate(m->b, proc, step_path(m, path, real), (off_t)size);
+	step_expect(m, "truncate", path, got, 0);
+	place_clear(&p);
+	return got;
+}
+
+/* ---- fsync and close ---- */
+
+/* The edit of a descriptor when it is to be saved: written, and by this descriptor. */
+static struct medit *dirty_edit(struct model *m, const struct mfd *f, struct menv **env,
+				struct mversion **v)
+{
+	struct medit *edit = model_edit_of(m, f->bytes, env, v);
+
+	return edit && edit->dirty && for_writing(f->flags) ? edit : NULL;
+}
+
+/*
+ * What is told when a file is only checked: that it is not valid, as the save will tell. What takes
+ * a request to find out may be told, too.
+ */
+static int checked(struct model *m, const struct mfd *f, const char *what, int got)
+{
+	struct mversion *v;
+	struct menv *env;
+	const struct medit *edit = dirty_edit(m, f, &env, &v);
+	struct msave save = {0};
+
+	if (edit)
+		model_save(m, env, v, edit->rel, edit->bytes, &save);
+	step_expect_either(m, what, edit ? edit->rel : "", got, save.rc,
+			   save.rc == -EBADMSG ? save.rc : 0);
+	model_save_clear(&save);
+	return got;
+}
+
+int step_fsync(struct model *m, int fd)
+{
+	return checked(m, &m->fds[fd], "fsync", m->b->ops->fsync(m->b, m->fds[fd].fd));
+}
+
+static void forget_fd(struct model *m, struct mfd *f)
+{
+	struct mversion *v;
+	struct menv *env;
+	struct medit *edit = model_edit_of(m, f->bytes, &env, &v);
+
+	if (f->counted && edit) {
+		edit->writers--;
+		edit->old = false;
+		/* Made and left empty: a file all the same. */
+		if (edit->fresh && !edit->attempted && !edit->dirty && !edit->writers) {
+			tree_put(v->local, edit->rel, edit->bytes);
+			model_edit_drop(v, edit->rel);
+		}
+	}
+	bytes_unref(f->bytes);
+	*f = (struct mfd){0};
+}
+
+/* The close of a descriptor said got: what became of the file. */
+static void closed(struct model *m, struct mfd *f, int got)
+{
+	struct mversion *v;
+	struct menv *env;
+	struct medit *edit = dirty_edit(m, f, &env, &v);
+	struct msave save = {0};
+
+	if (edit)
+		model_save(m, env, v, edit->rel, edit->bytes, &save);
+	step_expect_either(m, "close", edit ? edit->rel : "", got, save.rc,
+			   save.lost ? -ETIMEDOUT : save.rc);
+	if (edit)
+		model_saved(m, env, v, edit, &save, got, f->proc);
+	model_save_clear(&save);
+	forget_fd(m, f);
+}
+
+int step_close(struct model *m, int fd, enum step_close how)
+{
+	const struct backend_ops *ops = m->b->ops;
+	struct mfd *f = &m->fds[fd];
+	int got = how == CLOSE_THREAD ? ops->close_in_thread(m->b, f->fd) : ops->close(m->b, f->fd);
+
+	closed(m, f, got);
+	return got;
+}
+
+void step_child(struct model *m, int fd)
+{
+	checked(m, &m->fds[fd], "close by a child", m->b->ops->close_in_child(m->b, m->fds[fd].fd));
+}
+
+/* What is written by the mapping is saved at the release, which nobody hears. */
+int step_close_mapped(struct model *m, int fd, const void *data, size_t len)
+{
+	struct mfd *f = &m->fds[fd];
+	struct msave save = {0};
+	struct mversion *v;
+	struct menv *env;
+	struct medit *edit;
+	int got;
+
+	/* A mapping reaches as far as the file. */
+	if (len > f->bytes->len)
+		len = f->bytes->len;
+	bytes_write(f->bytes, data, len, 0);
+	if (len)
+		wrote(m, f->bytes);
+	got = m->b->ops->close_then_write_mapped(m->b, f->fd, data, len);
+	step_expect(m, "close, write mapped", "", got, 0);
+	edit = dirty_edit(m, f, &env, &v);
+	if (edit) {
+		model_save(m, env, v, edit->rel, edit->bytes, &save);
+		model_saved(m, env, v, edit, &save, save.rc, f->proc);
+	}
+	model_save_clear(&save);
+	forget_fd(m, f);
+	return got;
+}
+
+/* ---- the end of a process ---- */
+
+/* Bytes that were half written: put aside, and published by nobody. */
+static void left_behind(struct model *m, struct mfd *f)
+{
+	struct msave none = {0};
+	struct mversion *v;
+	struct menv *env;
+	struct medit *edit = dirty_edit(m, f, &env, &v);
+
+	if (edit)
+		model_saved(m, env, v, edit, &none, -EINTR, f->proc);
+	forget_fd(m, f);
+}
+
+static void closed_unheard(struct model *m, struct mfd *f)
+{
+	struct msave save = {0};
+	struct mversion *v;
+	struct menv *env;
+	struct medit *edit = dirty_edit(m, f, &env, &v);
+
+	if (edit) {
+		model_save(m, env, v, edit->rel, edit->bytes, &save);
+		model_saved(m, env, v, edit, &save, save.rc, f->proc);
+	}
+	model_save_clear(&save);
+	forget_fd(m, f);
+}
+
+void step_end(struct model *m, int proc, enum proc_end how)
+{
+	if (m->fault == FAULT_LOST)
+		step_fault(m, FAULT_NONE); /* nobody would hear what became of it */
+	m->b->ops->end(m->b, proc, how);
+	for (int i = 0; i < MODEL_FDS; i++) {
+		if (!m->fds[i].open || m->fds[i].proc != proc)
+			continue;
+		if (how == PROC_KILLED)
+			left_behind(m, &m->fds[i]);
+		else
+			closed_unheard(m, &m->fds[i]);
+	}
+	m->generations[proc]++;
+	model_sweep(m);
+}

@@ -1,0 +1,219 @@
+/* steps_name - calls on names. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/model/steps.h"
+
+#define REAL(call, proc, path, ...)                                                                \
+	({                                                                                         \
+		char real_[TREE_PATH];                                                             \
+		m->b->ops->call(m->b, proc, step_path(m, path, real_) __VA_OPT__(, ) __VA_ARGS__); \
+	})
+
+/* Whether something can be made at the place: what the kernel says. */
+static int can_make(const struct place *p)
+{
+	const char *name;
+	int rc;
+
+	tree_parent(p->view, p->rel, &name, &rc);
+	return rc ? rc : p->t ? -EEXIST : 0;
+}
+
+int step_mkdir(struct model *m, int proc, const char *path)
+{
+	struct place p;
+	int expected;
+
+	place_at(m, path, &p);
+	expected = can_make(&p);
+	if (!expected)
+		expected = tree_mkdir(place_tree(&p), p.rel);
+	step_expect(m, "mkdir", path, REAL(mkdir, proc, path, 0755), expected);
+	place_clear(&p);
+	return expected;
+}
+
+int step_rmdir(struct model *m, int proc, const char *path)
+{
+	struct place p;
+	int expected;
+
+	place_at(m, path, &p);
+	if (!p.t)
+		expected = -ENOENT;
+	else if (p.t->kind != TREE_DIR)
+		expected = -ENOTDIR;
+	else
+		expected = tree_rmdir(place_tree(&p), p.rel);
+	step_expect(m, "rmdir", path, REAL(rmdir, proc, path), expected);
+	place_clear(&p);
+	return expected;
+}
+
+int step_unlink(struct model *m, int proc, const char *path)
+{
+	struct place p;
+	int expected = 0;
+
+	place_at(m, path, &p);
+	if (!p.t)
+		expected = -ENOENT;
+	else if (p.t->kind == TREE_DIR)
+		expected = -EISDIR;
+	else if (p.asset)
+		bytes_unref(place_leave(&p));
+	else
+		expected = tree_unlink(place_tree(&p), p.rel);
+	step_expect(m, "unlink", path, REAL(unlink, proc, path), expected);
+	place_clear(&p);
+	return expected;
+}
+
+int step_symlink(struct model *m, int proc, const char *target, const char *path)
+{
+	char real[TREE_PATH];
+	struct place p;
+	int expected;
+
+	place_at(m, path, &p);
+	expected = can_make(&p);
+	if (!expected && p.asset)
+		expected = -EPERM;
+	if (!expected)
+		expected = tree_symlink(place_tree(&p), target, p.rel);
+	step_expect(m, "symlink", path,
+		    m->b->ops->symlink(m->b, proc, target, step_path(m, path, real)), expected);
+	place_clear(&p);
+	return expected;
+}
+
+/* ---- rename and link ---- */
+
+/* The bytes of from are saved as the asset file to, by a rename or a link: got is its answer. */
+static void bring(struct model *m, int proc, struct place *from, struct place *to, bool link,
+		  const char *what, const char *path, int got)
+{
+	struct bytes *bytes = bytes_ref(from->t->bytes);
+	struct medit *edit;
+	struct msave save;
+	const char *name;
+	struct tree *dir;
+	int rc;
+
+	model_save(m, to->env, to->v, to->rel, bytes, &save);
+	step_expect_either(m, what, path, got, save.rc, save.lost ? -ETIMEDOUT : save.rc);
+	if (got) {
+		/* As it was, with the bytes beside it. */
+		model_refused(m, to->env, to->v, to->rel, bytes, &save, proc);
+	} else {
+		dir = link ? NULL : tree_parent(place_tree(from), from->rel, &name, &rc);
+		if (dir)
+			tree_free(tree_take(dir, name));
+		tree_unlink(to->v->local, to->rel);
+		edit = model_edit_begin(to->v, to->rel, bytes_ref(bytes));
+		model_saved(m, to->env, to->v, edit, &save, got, proc);
+	}
+	model_save_clear(&save);
+	bytes_unref(bytes);
+}
+
+/* An asset file leaves its name for one of the local disk. */
+static void take_away(struct place *from, struct place *to)
+{
+	struct bytes *bytes = place_leave(from);
+
+	tree_put(place_tree(to), to->rel, bytes);
+	bytes_unref(bytes);
+}
+
+/* What the kernel refuses by itself; 1: both are one file already. */
+static int check_rename(const struct place *a, const struct place *b)
+{
+	const char *name;
+	int rc;
+
+	if (!a->t)
+		return -ENOENT;
+	tree_parent(b->view, b->rel, &name, &rc);
+	if (rc || !b->t)
+		return rc;
+	if (a->t == b->t || (a->t->bytes && a->t->bytes == b->t->bytes))
+		return 1;
+	if (b->t->kind == TREE_DIR && a->t->kind != TREE_DIR)
+		return -EISDIR;
+	return b->t->kind != TREE_DIR && a->t->kind == TREE_DIR ? -ENOTDIR : 0;
+}
+
+int step_rename(struct model *m, int proc, const char *from, const char *to)
+{
+	char real[TREE_PATH], what[TREE_PATH];
+	struct place a, b;
+	int expected, got;
+
+	path_print(what, "rename %s", from);
+	place_at(m, from, &a);
+	place_at(m, to, &b);
+	expected = check_rename(&a, &b);
+	got = REAL(rename, proc, from, step_path(m, to, real), 0);
+	if (!expected && b.asset && a.t->kind == TREE_FILE && !a.asset) {
+		bring(m, proc, &a, &b, false, what, to, got);
+		expected = got;
+	} else {
+		if (!expected && a.asset)
+			take_away(&a, &b);
+		else if (!expected)
+			expected = tree_rename(place_tree(&a), a.rel, place_tree(&b), b.rel);
+		step_expect(m, what, to, got, expected > 0 ? 0 : expected);
+	}
+	place_clear(&a);
+	place_clear(&b);
+	return expected > 0 ? 0 : expected;
+}
+
+static void link_local(struct place *from, struct place *to)
+{
+	struct tree *t, *dir;
+	struct bytes *bytes;
+	const char *name;
+	int rc;
+
+	dir = tree_parent(place_tree(to), to->rel, &name, &rc);
+	t = tree_new(name, from->t->kind);
+	t->target = from->t->target ? strdup(from->t->target) : NULL;
+	bytes = from->t->bytes;
+	/* Of what is only published, a copy is made. */
+	if (bytes && from->asset && !model_edit(from->v, from->rel) &&
+	    !tree_at(from->v->local, from->rel))
+		t->bytes = bytes_new(bytes->data, bytes->len);
+	else
+		t->bytes = bytes ? bytes_ref(bytes) : NULL;
+	tree_add(dir, t);
+}
+
+int step_link(struct model *m, int proc, const char *from, const char *to)
+{
+	char real[TREE_PATH], what[TREE_PATH];
+	struct place a, b;
+	int expected, got;
+
+	path_print(what, "link %s", from);
+	place_at(m, from, &a);
+	place_at(m, to, &b);
+	expected = !a.t ? -ENOENT : can_make(&b);
+	if (!expected && a.t->kind == TREE_DIR)
+		expected = -EPERM;
+	got = REAL(link, proc, from, step_path(m, to, real));
+	if (!expected && b.asset) {
+		bring(m, proc, &a, &b, true, what, to, got);
+		expected = got;
+	} else {
+		if (!expected)
+			link_local(&a, &b);
+		step_expect(m, what, to, got, expected);
+	}
+	place_clear(&a);
+	place_clear(&b);
+	return expected;
+}
