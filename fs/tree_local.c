@@ -167,7 +167,7 @@ static int add_edited(struct fsys *fs, struct listing *l, struct node *dir, cons
 	/* Twice: it may move from the one to the other meanwhile. */
 	for (size_t i = 0; !rc && i < sizeof(areas) / sizeof(*areas); i++) {
 		_cleanup_free_ char *at = upper_path(fs, areas[i], vdir, in);
-		size_t before = l->count;
+		size_t before;
 		struct stat st;
 		_cleanup_free_ char *path = at ? local_join(at, name) : NULL;
 
