@@ -261,7 +261,9 @@ static char *path_in_version(struct fsys *fs, const struct node *dir, const char
 
 	if (upper_is_asset(version, rel))
 		return upper_path(fs, private ? UPPER_SCRATCH : UPPER_SHOWN, vdir, rel);
-	area = side_area(fs, dir, vdir, rel);
+	area = strcmp(rel, "context") == 0 && dir->kind == NODE_VERSION
+		       ? UPPER_LOCAL
+		       : side_area(fs, dir, vdir, rel);
 	if (area == UPPER_DRAFT) {
 		_cleanup_free_ char *env = strndup(vdir, (size_t)(version - vdir) - 1);
 
