@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/cleanup.h"
@@ -124,6 +126,26 @@ static int check_empty(struct fsys *fs, struct node *dir, const struct tree_item
 	return rc;
 }
 
+/* The empty directories of the disk that a context's directory was seen together with. */
+static void remove_beside(struct fsys *fs, struct node *dir, const char *name)
+{
+	static const enum upper_area areas[] = {UPPER_LOCAL, UPPER_SCRATCH};
+	_cleanup_free_ char *vdir = NULL;
+	_cleanup_free_ char *in = NULL;
+	_cleanup_free_ char *rel = NULL;
+
+	if (upper_of_dir(fs, dir, &vdir, &in))
+		return;
+	rel = *in ? local_join(in, name) : strdup(name);
+	for (size_t i = 0; rel && i < sizeof(areas) / sizeof(*areas); i++) {
+		_cleanup_free_ char *path = upper_path(fs, areas[i], vdir, rel);
+		int rc = path ? local_remove_empty(fs->local, path) : -ENOMEM;
+
+		if (rc && rc != -ENOENT && rc != -ENOTEMPTY)
+			log_debug("op=rmdir path=%s: %s", path ? path : rel, strerror(-rc));
+	}
+}
+
 static int remove_dir(struct fsys *fs, struct node *dir, const struct tree_item *item, pid_t by,
 		      struct call *c, struct err *e)
 {
@@ -140,6 +162,7 @@ static int remove_dir(struct fsys *fs, struct node *dir, const struct tree_item 
 	case NODE_ENV:
 		return change_remove_env(fs, dir, item, by, c, e);
 	case NODE_CONTEXT:
+		remove_beside(fs, dir, item->name);
 		return whiteout_add(fs->whiteouts, tree_group(dir), tree_number(dir, item));
 	default:
 		return -ENOTDIR;

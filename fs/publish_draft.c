@@ -459,6 +459,7 @@ static int publish_open(struct published *p, int fd, int root, const char *env, 
 			log_warn("op=publish env=%s version=%s: %s", env, version, dir->warnings);
 	}
 	register_done(p->fs, id);
+	p->parts = NULL;
 	parts_free(&parts);
 	assetdir_free(dir);
 	return rc;

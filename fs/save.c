@@ -20,6 +20,7 @@
 #include "fs/publish.h"
 #include "fs/register.h"
 #include "fs/settle.h"
+#include "fs/tree.h"
 #include "fs/upper.h"
 
 static const char INTERRUPTED[] =
@@ -163,6 +164,8 @@ static int finish(struct saving *s, const struct publish_outcome *o, const char 
 		edits_attempted(s->fs->edits, s->vdir, s->rel, &s->who, rc);
 	} else if (o->what != PUBLISH_ASIDE) {
 		keep_showing(s, o, path);
+	} else {
+		edit_set_reason(s->fs, s->vdir, NULL);
 	}
 	edits_lock(s->fs->edits);
 	moved = put_away(s, !rc && o->what == PUBLISH_ASIDE);
@@ -252,6 +255,8 @@ static int finish_onto(struct saving *s, const struct publish_outcome *o, const 
 		upper_path(s->fs, aside ? UPPER_LOCAL : UPPER_SHOWN, s->vdir, s->rel);
 	int rc = to ? bring(s, from, to, link) : -ENOMEM;
 
+	if (!rc && aside)
+		edit_set_reason(s->fs, s->vdir, NULL);
 	if (rc || aside)
 		return rc;
 	rc = edits_add(s->fs->edits, s->vdir, s->rel, false);
@@ -314,8 +319,11 @@ static int check(struct fsys *fs, struct scope *scope, const char *path, const s
 
 	if (upper_parse(path, &p))
 		return 0;
+	/* A draft with a dot may hold anything until it is renamed. */
 	if (p.area == UPPER_DRAFT)
-		return strcmp(p.rel, "spec.yml") == 0 ? publish_check_draft(fs, path, e) : 0;
+		return strcmp(p.rel, "spec.yml") == 0 && !tree_is_draft_name(p.version)
+			       ? publish_check_draft(fs, path, e)
+			       : 0;
 	if (p.area != UPPER_EDIT || !upper_is_asset(p.version, p.rel))
 		return 0;
 	return check_edited(fs, scope, &p, path, who, fn, e);

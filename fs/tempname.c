@@ -412,6 +412,14 @@ static bool in_tables(struct part p)
 	return false;
 }
 
+/* Ours, when several are kept: x.rejected.1. */
+static bool is_numbered_rejected(struct part p)
+{
+	while (p.len && is_digit(p.s[p.len - 1]))
+		p.len--;
+	return has_suffix(p, ".rejected.");
+}
+
 bool tempname_is(const char *name)
 {
 	struct part p = {name, strlen(name)};
@@ -419,7 +427,8 @@ bool tempname_is(const char *name)
 	return in_tables(p) || is_swap(p) || is_vim_probe(p) || is_auto_save(p) ||
 	       is_hidden_copy(p) || is_copy(p, RANDOM) || is_copy(p, RANDOM_LONG) ||
 	       is_patch_output(p) || is_helix_backup(p) || is_crudini_copy(p) ||
-	       is_unison_copy(p) || is_npm_copy(p) || is_python_temp(p) || is_coreutils_link(p);
+	       is_numbered_rejected(p) || is_unison_copy(p) || is_npm_copy(p) ||
+	       is_python_temp(p) || is_coreutils_link(p);
 }
 
 bool tempname_may_be(const char *name)

@@ -784,7 +784,7 @@ int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call
 		return -ENOENT;
 	else
 		rc = lookup_both(fs, dir, name, c, out, e);
-	if (!rc && (*out)->count == 0)
+	if (!rc && (!*out || (*out)->count == 0))
 		rc = finish(-ENOENT, out);
 	return rc;
 }

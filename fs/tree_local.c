@@ -167,7 +167,7 @@ static int add_edited(struct fsys *fs, struct listing *l, struct node *dir, cons
 	/* Twice: it may move from the one to the other meanwhile. */
 	for (size_t i = 0; !rc && i < sizeof(areas) / sizeof(*areas); i++) {
 		_cleanup_free_ char *at = upper_path(fs, areas[i], vdir, in);
-		size_t before = l->count;
+		size_t before;
 		struct stat st;
 		_cleanup_free_ char *path = at ? local_join(at, name) : NULL;
 
@@ -206,6 +206,25 @@ static int add_edits(struct fsys *fs, struct listing *l, struct node *dir, const
 	return rc;
 }
 
+/* What was saved and belongs to no definition is shown instead of a published file of its name. */
+static void uncover_asides(struct fsys *fs, struct listing *l, const char *vdir, const char *in)
+{
+	const char *version = strrchr(vdir, '/') + 1;
+
+	for (size_t i = 0; i < l->count; i++) {
+		_cleanup_free_ char *rel =
+			*in ? local_join(in, l->items[i].name) : strdup(l->items[i].name);
+		_cleanup_free_ char *path = NULL;
+		struct stat st;
+
+		if (!rel || l->items[i].kind == NODE_LOCAL || !upper_is_asset(version, rel))
+			continue;
+		path = upper_path(fs, UPPER_LOCAL, vdir, rel);
+		if (path && !local_stat(fs->local, path, &st) && S_ISREG(st.st_mode))
+			l->items[i--] = l->items[--l->count];
+	}
+}
+
 static int add_area(struct fsys *fs, struct listing *l, struct node *dir, enum upper_area area,
 		    const char *vdir, const char *in, const char *wanted)
 {
@@ -236,11 +255,24 @@ static int add_environment_files(struct fsys *fs, struct listing *l, struct node
 	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
 }
 
+/* Temporary files that lie in contexts have a directory there, also for versions that have none. */
+static int add_scratch(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
+		       const char *in, const char *wanted)
+{
+	bool had = listed(l, "context");
+	int rc = add_area(fs, l, dir, UPPER_SCRATCH, vdir, in, wanted);
+
+	if (!rc && !*in && !had)
+		remove_item(l, "context");
+	return rc;
+}
+
 static int merge_version(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
 			 const char *in, const char *wanted)
 {
 	int rc = add_edits(fs, l, dir, vdir, in, wanted);
 
+	uncover_asides(fs, l, vdir, in);
 	if (rc || (wanted && listed(l, wanted) && dir->kind != NODE_ENV))
 		return rc;
 	rc = add_area(fs, l, dir, UPPER_LOCAL, vdir, in, wanted);
@@ -251,7 +283,7 @@ static int merge_version(struct fsys *fs, struct listing *l, struct node *dir, c
 	/* A directory of one version has scratch of its own, but for what lies in a context. */
 	if (dir->kind == NODE_LOCAL && strncmp(in, "context", strlen("context")) != 0)
 		return 0;
-	return add_area(fs, l, dir, UPPER_SCRATCH, vdir, in, wanted);
+	return add_scratch(fs, l, dir, vdir, in, wanted);
 }
 
 int tree_merge_local(struct fsys *fs, struct node *dir, struct listing *l, const char *wanted)

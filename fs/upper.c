@@ -45,8 +45,10 @@ static bool parse_run(const char *at, struct upper_place *out)
 {
 	char part[NAME_SIZE];
 
-	if (!next_part(&at, part, sizeof(part)) || !next_part(&at, part, sizeof(part)))
-		return false;
+	/* <k>, which says nothing, and the area. */
+	for (int i = 0; i < 2; i++)
+		if (!next_part(&at, part, sizeof(part)))
+			return false;
 	if (strcmp(part, "edit") == 0)
 		out->area = UPPER_EDIT;
 	else if (strcmp(part, "shown") == 0)
@@ -259,7 +261,9 @@ static char *path_in_version(struct fsys *fs, const struct node *dir, const char
 
 	if (upper_is_asset(version, rel))
 		return upper_path(fs, private ? UPPER_SCRATCH : UPPER_SHOWN, vdir, rel);
-	area = side_area(fs, dir, vdir, rel);
+	area = strcmp(rel, "context") == 0 && dir->kind == NODE_VERSION
+		       ? UPPER_LOCAL
+		       : side_area(fs, dir, vdir, rel);
 	if (area == UPPER_DRAFT) {
 		_cleanup_free_ char *env = strndup(vdir, (size_t)(version - vdir) - 1);
 

@@ -9,12 +9,15 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client/buf.h"
+#include "client/cleanup.h"
 #include "fs/edit.h"
 #include "fs/handle.h"
+#include "fs/local.h"
 #include "fs/node.h"
 #include "tests/unit/fsys_fixture.h"
 
@@ -56,6 +59,24 @@ static void assert_published(struct fsys_fixture *f, const char *version, bool e
 	version_unref(v);
 }
 
+/* Somebody has a file of a draft open; until handle_free(), or the unmount. */
+static struct handle *open_file(struct fsys_fixture *f, const char *path, int flags)
+{
+	struct node *n = fsys_node(f, path);
+	_cleanup_free_ char *at = node_get_local(f->fs.nodes, n);
+	int fd = openat(local_fd(f->fs.local), at, flags | O_CLOEXEC);
+	struct handle *h = handle_new(f->fs.handles);
+
+	assert_true(fd >= 0);
+	handle_set_file(f->fs.handles, h, fd, n->ino, (flags & O_ACCMODE) != O_RDONLY);
+	return h;
+}
+
+static struct handle *open_for_writing(struct fsys_fixture *f, const char *path)
+{
+	return open_file(f, path, O_WRONLY);
+}
+
 static void test_published_when_it_is_quiet(void **state)
 {
 	struct fsys_fixture *f = *state;
@@ -94,15 +115,11 @@ static void test_not_while_something_is_open_for_writing(void **state)
 	struct fsys_fixture *f = *state;
 	char written[FSYS_PATH], other[FSYS_PATH];
 	struct handle *h;
-	struct node *n;
 
 	mount_with(f, NS_PER_MS);
 	draft(f, "4", written);
 	draft(f, "5", other);
-	n = fsys_node(f, "ws/e/4/context/Dockerfile");
-	h = handle_new(f->fs.handles);
-	h->writing = true;
-	h->ino = n->ino;
+	h = open_for_writing(f, "ws/e/4/context/Dockerfile");
 	settle_touch(f->fs.settle, f->scope, written);
 	settle_touch(f->fs.settle, f->scope, other);
 	/* That one's time comes after the first one's. */
@@ -120,16 +137,12 @@ static void test_other_open_files_do_not_count(void **state)
 {
 	struct fsys_fixture *f = *state;
 	char path[FSYS_PATH], beside[FSYS_PATH];
-	struct handle *reading, *elsewhere;
 
 	mount_with(f, NS_PER_MS);
 	draft(f, "4", path);
 	draft(f, "40", beside);
-	reading = handle_new(f->fs.handles);
-	reading->ino = fsys_node(f, "ws/e/4/spec.yml")->ino;
-	elsewhere = handle_new(f->fs.handles);
-	elsewhere->writing = true;
-	elsewhere->ino = fsys_node(f, "ws/e/40/spec.yml")->ino;
+	open_file(f, "ws/e/4/spec.yml", O_RDONLY);
+	open_for_writing(f, "ws/e/40/spec.yml");
 	settle_touch(f->fs.settle, f->scope, path);
 	assert_true(memsource_wait_calls(f->m, MEM_PUT, 1));
 	stop(f);
@@ -192,19 +205,30 @@ static void test_at_the_end_half_of_a_file_is_none_either(void **state)
 {
 	struct fsys_fixture *f = *state;
 	char path[FSYS_PATH], other[FSYS_PATH];
-	struct handle *h;
 
 	mount_with(f, LONG);
 	draft(f, "4", path);
-	h = handle_new(f->fs.handles);
-	h->writing = true;
-	h->ino = fsys_node(f, "ws/e/4/context/Dockerfile")->ino;
+	atomic_store(&open_for_writing(f, "ws/e/4/context/Dockerfile")->wrote, true);
 	settle_touch(f->fs.settle, f->scope, path);
 	settle_touch(f->fs.settle, f->scope, draft(f, "5", other));
 	stop(f);
 	assert_published(f, "4", false);
 	assert_published(f, "5", true);
 	assert_true(fsys_exists(f, path));
+}
+
+/* A file that is open, and all of which was written, keeps nothing from being published then. */
+static void test_at_the_end_a_whole_file_is_one(void **state)
+{
+	struct fsys_fixture *f = *state;
+	char path[FSYS_PATH];
+
+	mount_with(f, LONG);
+	draft(f, "4", path);
+	open_for_writing(f, "ws/e/4/context/Dockerfile");
+	settle_touch(f->fs.settle, f->scope, path);
+	stop(f);
+	assert_published(f, "4", true);
 }
 
 /* Not complete, not valid, or not to be published by itself. */
@@ -324,6 +348,7 @@ int main(void)
 		WITH_MOUNT(test_at_the_end_all_are_published),
 		WITH_MOUNT(test_at_the_end_there_is_only_so_much_time),
 		WITH_MOUNT(test_at_the_end_half_of_a_file_is_none_either),
+		WITH_MOUNT(test_at_the_end_a_whole_file_is_one),
 		WITH_MOUNT(test_what_is_no_draft_to_be_published),
 		WITH_MOUNT(test_a_draft_that_cannot_be_published),
 		WITH_MOUNT(test_what_is_under_way),

@@ -174,6 +174,28 @@ static void test_names_that_are_missing(void **state)
 	patch("--- {image: i}\n", NULL);
 }
 
+/* A text that nobody edited gets only what it needs to be complete: a name, and then a version. */
+static void test_a_version_that_nobody_needs(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} texts[] = {
+		{"name: old\nimage: i\n", "name: env\nimage: i\n"},
+		{"name: old\nversion: 1\n", "name: env\nversion: \"12\"\n"},
+		{"image: i\n", "name: env\nversion: \"12\"\nimage: i\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
+
+		assert_int_equal(
+			spec_patch(texts[i].text, strlen(texts[i].text), "env", "12", false, &out),
+			0);
+		assert_string_equal(buf_str(&out), texts[i].expected);
+	}
+}
+
 /* With the line end that the text has. */
 static void test_a_line_that_is_added_ends_as_others(void **state)
 {
@@ -205,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_characters_before_the_value),
 		cmocka_unit_test(test_other_line_ends),
 		cmocka_unit_test(test_names_that_are_missing),
+		cmocka_unit_test(test_a_version_that_nobody_needs),
 		cmocka_unit_test(test_a_line_that_is_added_ends_as_others),
 		cmocka_unit_test(test_what_does_not_fit),
 	};

@@ -71,10 +71,6 @@ class MortalMount(Mount):
         killpoint.free()
         super().__init__(binary, env={**killpoint.env, **how.pop("env", {})}, **how)
 
-    @property
-    def dead(self):
-        return self.process.poll() is not None
-
     def died(self):
         """Waits for the end that the killpoint makes, and clears the mount point; fails when it was another end."""
         wait_until(lambda: self.process.poll() is not None or self.stuck(), END_SECONDS, "the end of the daemon")
