@@ -14,7 +14,7 @@
 #include "tests/model/backend.h"
 #include "tests/model/tree.h"
 
-enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 64 };
+enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_HOLDS = 2, MODEL_FAILURE = 4096, VERSION_NAME = 64 };
 
 /* A file of a published version that is being edited, or was and is still on show. */
 struct medit {
@@ -22,6 +22,7 @@ struct medit {
 	struct bytes *bytes;
 	bool fresh;              /* made here: nothing of that name is published */
 	bool dirty;              /* written, and not saved since */
+	bool killed;             /* the last close was that of a process that a signal ended */
 	bool attempted;          /* saved, or refused, at least once */
 	bool saved;              /* the last of these went well */
 	bool cut;                /* since then it was cut off, and nothing was written to it */
@@ -78,12 +79,18 @@ struct mfd {
 	int flags;
 	struct bytes *bytes;
 	bool counted; /* among the writers of an edit */
+	bool wrote;   /* something that its close has not seen yet */
 };
 
 struct model {
 	struct backend *b;
 	struct menv envs[MODEL_ENVS];
 	struct mfd fds[MODEL_FDS];
+	struct hold {
+		bool held;
+		int fd;
+		int args[4]; /* of the operation that opened it */
+	} holds[MODEL_HOLDS];
 	unsigned int generations[BACKEND_PROCS]; /* of the process of that number */
 	enum service_fault fault;
 	unsigned int order;

@@ -55,6 +55,11 @@ static bool path_in(struct model *m, int env, int dir, const char *name, char ou
 	return dir_path(m, env, dir, at) && path_print(out, "%s/%s", at, name);
 }
 
+bool op_path(struct model *m, int env, int dir, int file, char out[TREE_PATH])
+{
+	return path_in(m, env, dir, file_names[file], out);
+}
+
 /* ---- drafts ---- */
 
 /* A draft needs its environment. */
@@ -155,7 +160,7 @@ void op_rm_draft(struct model *m, const int *args)
 
 /* ---- saving ---- */
 
-static void make_text(struct model *m, struct buf *text, const int *args)
+void op_make_text(struct model *m, struct buf *text, const int *args)
 {
 	struct menv *env = &m->envs[args[0]];
 	char dir[TREE_PATH];
@@ -165,16 +170,16 @@ static void make_text(struct model *m, struct buf *text, const int *args)
 		at.version = strchr(dir, '/') + 1;
 	switch (args[2]) {
 	case FILE_SPEC:
-		text_spec(text, (enum text_kind)args[4], args[5], args[6], args[7], &at);
+		text_spec(text, (enum text_kind)args[3], args[4], args[5], args[6], &at);
 		break;
 	case FILE_CONDA:
-		text_conda(text, args[5] + 4 * args[6]);
+		text_conda(text, args[4] + 4 * args[5]);
 		break;
 	case FILE_DOCKERFILE:
-		text_dockerfile(text, args[5]);
+		text_dockerfile(text, args[4]);
 		break;
 	default:
-		text_file(text, args[5]);
+		text_file(text, args[4]);
 		break;
 	}
 }
@@ -185,11 +190,13 @@ void op_save(struct model *m, const int *args)
 	struct buf text = BUF_INIT(TEXT_MAX);
 	char path[TREE_PATH];
 
-	if (!path_in(m, args[0], args[1], file_names[args[2]], path))
+	const int about[] = {args[0], args[1], args[2], args[4], args[5], args[6], args[7]};
+
+	if (!op_path(m, args[0], args[1], args[2], path))
 		return;
-	make_text(m, &text, args);
+	op_make_text(m, &text, about);
 	dance(m, (enum dance)args[3], args[9], path, buf_str(&text), text.len,
-	      (enum step_close)args[8]);
+	      (enum step_close)(args[8] % CLOSES));
 	buf_free(&text);
 }
 

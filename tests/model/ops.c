@@ -43,6 +43,11 @@ static const struct {
 	{"remount", "c", op_remount, 1},
 	{"pass", "", op_pass, 3},
 	{"forget", "", op_forget, 3},
+	{"hold", "saeDfp", op_hold, 6},
+	{"holdwrite", "skit", op_hold_write, 6},
+	{"holdcut", "sn", op_hold_cut, 2},
+	{"holdsync", "s", op_hold_sync, 2},
+	{"holdclose", "sa", op_hold_close, 6},
 	{"drop", "", op_drop, 0},
 	{"end", "ph", op_end, 3},
 };
@@ -75,8 +80,10 @@ static int limit_of(char field)
 		return FAULTS;
 	case 'p': /* process */
 		return BACKEND_PROCS - 1;
-	case 'a': /* how it is closed */
-		return CLOSES;
+	case 'a': /* how it is closed, or opened */
+		return 4;
+	case 's': /* file that is held open */
+		return MODEL_HOLDS;
 	case 'h':
 	case 'c':
 		return 2;

@@ -429,6 +429,9 @@ void step_fault(struct model *m, enum service_fault fault)
 void step_remount(struct model *m, bool crash)
 {
 	step_fault(m, FAULT_NONE);
+	for (int i = 0; i < MODEL_FDS; i++)
+		if (m->fds[i].open)
+			step_close(m, i, CLOSE_OWN);
 	if (m->b->ops->remount(m->b, crash) == -ENOSYS)
 		return;
 	for (int proc = 1; proc < BACKEND_PROCS; proc++)
