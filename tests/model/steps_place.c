@@ -82,7 +82,8 @@ static bool has_parent(struct tree *dir, const char *rel)
 struct tree *place_tree(struct place *p)
 {
 	const char *last = strrchr(p->rel, '/');
-	struct tree *to;
+	struct tree *to, *published;
+	bool own_dir;
 
 	if (!p->v)
 		return p->env->top;
@@ -90,7 +91,11 @@ struct tree *place_tree(struct place *p)
 		return p->v->local;
 	if (tree_at(p->env->scratch, p->rel))
 		return p->env->scratch;
-	if (has_parent(p->v->local, p->rel))
+	/* In a directory that only this version has, what is made is its own. */
+	published = model_files(p->v);
+	own_dir = has_parent(p->v->local, p->rel) && !has_parent(published, p->rel);
+	tree_free(published);
+	if (own_dir)
 		return p->v->local;
 	to = p->env->scratch;
 	if (p->v->glowing && !tempname_is(last ? last + 1 : p->rel) &&
