@@ -47,7 +47,10 @@ void op_make_text(struct model *m, struct buf *text, const int *args);
  */
 
 void op_mkdraft(struct model *m, const int *args);
+void op_mkauto(struct model *m, const int *args);
+void op_fsyncdir(struct model *m, const int *args);
 void op_fill(struct model *m, const int *args);
+void op_fill_auto(struct model *m, const int *args);
 void op_save(struct model *m, const int *args);
 void op_mkdir(struct model *m, const int *args);
 void op_rmdir(struct model *m, const int *args);

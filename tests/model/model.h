@@ -210,4 +210,34 @@ void model_saved(struct model *m, struct menv *env, struct mversion *v, struct m
 void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
 		   const struct bytes *bytes, const struct msave *s, int proc);
 
+/* ---- drafts (model_draft.c) ---- */
+
+/* What publishing a draft as that version should come to; the record and its context in *out. */
+void model_publish(struct model *m, struct menv *env, const char *draft, const char *version,
+		   struct msave *out);
+
+/* It came to that: got is what the program was told, proc who asked (-1: nobody). */
+void model_published_draft(struct model *m, struct menv *env, const char *draft,
+			   const struct msave *s, int got, int proc);
+
+/*
+ * A file of a draft has become complete: 0, or -EBADMSG when that is its spec.yml, which is not
+ * valid. *publish: that completes the draft, which publishes itself.
+ */
+int model_draft_step(struct menv *env, const char *draft, const char *rel, bool *publish);
+
+/* Where a file lies in a draft that publishes itself; false when it lies in none. */
+struct draft_place {
+	struct menv *env;
+	char draft[TREE_NAME];
+	char rel[TREE_PATH];
+};
+bool model_draft_of(struct model *m, const struct bytes *bytes, struct draft_place *out);
+
+/* Something happened in the draft that rel, a path in an environment's directory, leads into. */
+void model_draft_touched(struct menv *env, const char *rel);
+
+/* The mount ends in an orderly way: what only waited for quiet is published. */
+void model_draft_flush(struct model *m);
+
 #endif

@@ -17,7 +17,10 @@ static const struct {
 	unsigned int weight;
 } kinds[] = {
 	{"mkdraft", "edp", op_mkdraft, 6},
+	{"mkauto", "edp", op_mkauto, 6},
 	{"fill", "ednitcp", op_fill, 8},
+	{"fillauto", "ednitcp", op_fill_auto, 6},
+	{"syncdir", "eDp", op_fsyncdir, 2},
 	{"save", "eDfwkitcap", op_save, 30},
 	{"mkdir", "eDgp", op_mkdir, 3},
 	{"rmdir", "eDgp", op_rmdir, 2},
@@ -62,8 +65,9 @@ static int limit_of(char field)
 		return MODEL_ENVS;
 	case 'd': /* draft */
 		return 3;
-	case 'D': /* draft, or from 3 on a version */
-		return 9;
+	case 'D': /* draft, from 3 on a version, 9 latest, 10 and 11 drafts that publish themselves
+		   */
+		return 12;
 	case 'v': /* version, the i-th modulo */
 		return 8;
 	case 'x': /* name of a new version */

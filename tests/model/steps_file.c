@@ -90,6 +90,8 @@ int step_open(struct model *m, int proc, const char *path, int flags)
 	expected = check_open(&p, flags);
 	got = m->b->ops->open(m->b, proc, step_path(m, path, real), flags | O_NOFOLLOW, 0644);
 	step_expect(m, "open", path, got < 0 ? got : 0, expected);
+	if (!expected && got >= 0 && !p.v && !p.t)
+		model_draft_touched(p.env, p.rel);
 	if (!expected && got >= 0) {
 		*f = (struct mfd){.open = true, .fd = got, .proc = proc, .flags = flags};
 		f->bytes = bytes_ref(bytes_at(&p));
@@ -132,7 +134,10 @@ static void wrote(struct model *m, struct bytes *bytes)
 	struct menv *env;
 	struct mversion *v;
 	struct medit *edit = model_edit_of(m, bytes, &env, &v);
+	struct draft_place at;
 
+	if (model_draft_of(m, bytes, &at))
+		model_draft_touched(at.env, at.draft);
 	if (!edit && (v = aside_of(m, bytes))) {
 		edit = model_edit_begin(v, "conda.yml", bytes_ref(bytes));
 		tree_unlink(v->local, "conda.yml");
@@ -196,6 +201,8 @@ int step_truncate(struct model *m, int proc, const char *path, size_t size)
 		edit->stamped = false;
 	}
 	bytes_resize(bytes, size);
+	if (!p.v)
+		model_draft_touched(p.env, p.rel);
 	got = m->b->ops->truncate(m->b, proc, step_path(m, path, real), (off_t)size);
 	step_expect(m, "truncate", path, got, 0);
 	place_clear(&p);
@@ -238,8 +245,27 @@ static int checked(struct model *m, const struct mfd *f, const char *what, int g
 	return got;
 }
 
+/* In a draft that publishes itself, a spec.yml is checked by itself. */
+static int check_in_draft(struct model *m, const struct mfd *f)
+{
+	struct draft_place at;
+	bool publish;
+
+	if (!for_writing(f->flags) || !model_draft_of(m, f->bytes, &at) ||
+	    strcmp(at.rel, "spec.yml") != 0)
+		return 0;
+	return model_draft_step(at.env, at.draft, at.rel, &publish);
+}
+
 int step_fsync(struct model *m, int fd)
 {
+	int in_draft = check_in_draft(m, &m->fds[fd]);
+
+	if (in_draft) {
+		step_expect(m, "fsync", "spec.yml", m->b->ops->fsync(m->b, m->fds[fd].fd),
+			    in_draft);
+		return in_draft;
+	}
 	return checked(m, &m->fds[fd], "fsync", m->b->ops->fsync(m->b, m->fds[fd].fd));
 }
 
@@ -263,13 +289,37 @@ static void saved_unheard(struct model *m, struct menv *env, struct mversion *v,
 	model_save_clear(&save);
 }
 
+/* The close of a file in a draft that publishes itself said got. False: it is none. */
+static bool closed_in_draft(struct model *m, struct mfd *f, int got, bool heard)
+{
+	struct draft_place at;
+	struct msave s = {0};
+	bool publish;
+
+	if (!f->wrote || !model_draft_of(m, f->bytes, &at))
+		return false;
+	f->wrote = false;
+	s.rc = model_draft_step(at.env, at.draft, at.rel, &publish);
+	if (publish)
+		model_publish(m, at.env, at.draft, at.draft, &s);
+	if (heard)
+		step_expect_either(m, "close", at.rel, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);
+	if (publish)
+		model_published_draft(m, at.env, at.draft, &s, heard ? got : s.rc,
+				      heard ? f->proc : -1);
+	model_save_clear(&s);
+	return true;
+}
+
 /* The last close(2) was before; nobody hears what this comes to. */
 static void released(struct model *m, struct mfd *f)
 {
 	struct mversion *v;
 	struct menv *env;
-	struct medit *edit = model_edit_of(m, f->bytes, &env, &v);
+	struct medit *edit;
 
+	closed_in_draft(m, f, 0, false);
+	edit = model_edit_of(m, f->bytes, &env, &v);
 	if (edit && for_writing(f->flags)) {
 		edit->writers -= f->counted;
 		edit->old = false;
@@ -295,6 +345,8 @@ static void closed(struct model *m, struct mfd *f, int got)
 	struct medit *edit = dirty_edit(m, f, &env, &v);
 	struct msave save = {0};
 
+	if (closed_in_draft(m, f, got, true))
+		return;
 	if (!saves(f, edit))
 		edit = NULL;
 	if (edit) {
@@ -330,7 +382,7 @@ void step_child(struct model *m, int fd)
 	if (saves(f, dirty_edit(m, f, &env, &v)))
 		checked(m, f, "close by a child", got);
 	else
-		step_expect(m, "close by a child", "", got, 0);
+		step_expect(m, "close by a child", "", got, f->wrote ? check_in_draft(m, f) : 0);
 }
 
 int step_close_mapped(struct model *m, int fd, const void *data, size_t len)
@@ -354,12 +406,15 @@ int step_close_mapped(struct model *m, int fd, const void *data, size_t len)
 
 static void killed(struct model *m, struct mfd *f)
 {
+	struct draft_place at;
 	struct mversion *v;
 	struct menv *env;
 	struct medit *edit = dirty_edit(m, f, &env, &v);
 
 	if (saves(f, edit))
 		edit->killed = true;
+	if (f->wrote && model_draft_of(m, f->bytes, &at))
+		tree_child(at.env->top, at.draft)->waiting = f->wrote = false;
 	released(m, f);
 }
 
@@ -371,6 +426,7 @@ static void exited(struct model *m, struct mfd *f)
 
 	if (saves(f, edit))
 		saved_unheard(m, env, v, edit, f->proc);
+	f->wrote = f->wrote && !closed_in_draft(m, f, 0, false);
 	released(m, f);
 }
 

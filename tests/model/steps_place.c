@@ -49,7 +49,8 @@ void place_at(struct model *m, const char *path, struct place *out)
 	*out = (struct place){.env = env_of(m, path, &rest)};
 	len = strcspn(rest, "/");
 	path_print(name, "%.*s", (int)len, rest);
-	out->v = model_version(out->env, name);
+	out->v = strcmp(name, "latest") == 0 ? model_latest(out->env)
+					     : model_version(out->env, name);
 	if (out->v && (!model_shows(out->env, out->v, false) || !rest[len]))
 		out->v = NULL;
 	if (out->v) {
