@@ -70,8 +70,10 @@ struct backend_ops {
 
 	/* Time passes: as long as what was removed and left alone stays away (10 s). */
 	int (*pass)(struct backend *b);
-	/* Forgets what is cached, lists included. */
+	/* Lists are old: they are asked for again. */
 	void (*expire)(struct backend *b);
+	/* The kernel forgets every inode that is not in use. */
+	int (*forget)(struct backend *b);
 	/* Unmounts (or, crash, dies) and mounts again, on the same disk and service. */
 	int (*remount)(struct backend *b, bool crash);
 

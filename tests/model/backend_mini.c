@@ -100,10 +100,14 @@ static int pass(struct backend *b)
 
 static void expire(struct backend *b)
 {
-	struct mini_backend *s = SELF(b);
+	mini_changed(SELF(b)->mount.mini);
+	catalog_expire(SELF(b)->mount.fs.catalog);
+}
 
-	catalog_expire(s->mount.fs.catalog);
-	mini_forget(s->mount.mini);
+static int forget(struct backend *b)
+{
+	mini_forget(SELF(b)->mount.mini);
+	return 0;
 }
 
 /* ---- descriptors ---- */
@@ -429,6 +433,7 @@ static const struct backend_ops mini_ops = {
 	.end = end,
 	.pass = pass,
 	.expire = expire,
+	.forget = forget,
 	.remount = remount,
 	.put = put,
 	.tag = tag,

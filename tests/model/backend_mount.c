@@ -442,6 +442,7 @@ static const struct backend_ops mount_ops = {
 	.end = end,
 	.pass = not_here,
 	.expire = expire,
+	.forget = not_here,
 	.remount = remount,
 	.put = put,
 	.tag = tag,

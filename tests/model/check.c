@@ -192,6 +192,8 @@ static void check_version(struct model *m, const char *dir, struct menv *env, st
 		check_attributes(m, path, v);
 	if (!archived && !v->noted && !model_failed(m))
 		check_reason(m, path, v->refused);
+	if (!archived && !model_failed(m))
+		check_stamps(m, env, v);
 	tree_free(view);
 }
 
@@ -268,8 +270,8 @@ static void compare_context(struct model *m, struct mversion *expected, const st
 	for (; m->b->ops->context_file(m->b, v->context_uri, n, &file); n++) {
 		t = expected->context ? tree_at(expected->context, file.path) : NULL;
 		if (!t || !bytes_equal(t->bytes, file.text, file.len))
-			model_fail(m, "the service has another %s in the context of %s/%s",
-				   file.path, v->env, v->version);
+			model_fail(m, "the service has another %s in the context of %s/%s: %.*s",
+				   file.path, v->env, v->version, (int)file.len, file.text);
 	}
 	if (expected->context)
 		tree_each(expected->context, count_file, &count);

@@ -12,4 +12,10 @@
  */
 void check_all(struct model *m, bool deep);
 
+/*
+ * What stat says of files that were saved: the same until somebody writes to them, and the same
+ * time in the version that was made of them.
+ */
+void check_stamps(struct model *m, struct menv *env, struct mversion *v);
+
 #endif

@@ -24,8 +24,12 @@ struct medit {
 	bool dirty;              /* written, and not saved since */
 	bool attempted;          /* saved, or refused, at least once */
 	bool saved;              /* the last of these went well */
+	bool cut;                /* since then it was cut off, and nothing was written to it */
 	char said[VERSION_NAME]; /* the version that the text names, when it is on show */
-	bool old; /* left alone for so long that it is dropped when nothing else keeps it */
+	bool old;     /* left alone for so long that it is dropped when nothing else keeps it */
+	bool stamped; /* what stat says of it must not change any more */
+	uint64_t ino;
+	int64_t mtime;
 	unsigned int writers;
 	int owner; /* the process that saved it */
 	unsigned int generation;
@@ -41,7 +45,8 @@ struct mversion {
 	unsigned int order; /* of creation */
 	struct bytes *spec; /* as it was saved here; NULL: never */
 	struct bytes *conda;
-	struct version *spec_of; /* the record that it was saved for */
+	struct version *spec_of;       /* the record that it was saved for */
+	const struct bytes *spec_from; /* the file that it was; compared only */
 	struct version *conda_of;
 	struct medit *edits;
 	char base[VERSION_NAME]; /* what was published from here last; "": itself */
@@ -175,15 +180,20 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 		struct bytes *bytes, struct msave *out);
 void model_save_clear(struct msave *s);
 
-/* A text that was saved for the record that v has now: spec.yml or conda.yml. */
-void model_keep(struct mversion *v, const char *rel, const struct bytes *text);
+/* A text that was saved for the record that v has now: spec.yml or conda.yml; edited in the
+ * directory of a version, or else in a draft. */
+void model_keep(struct mversion *v, const char *rel, const struct bytes *text, bool edited);
 
 /* Who saved rel goes on seeing these bytes (a copy) in the directory of v. */
 void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
 		int proc);
 
-/* The text of a spec.yml with the names that its place gives it. */
-struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version);
+/*
+ * The text of a spec.yml with the names that its place gives it. A name that is missing is put in,
+ * and so is the version then, or when whole says so.
+ */
+struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version,
+			       bool whole);
 
 /* What became of a save of an edit that the process made: got is what it was told. */
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,

@@ -37,7 +37,7 @@ static struct mversion *base_of(struct menv *env, struct mversion *v)
 static void put_edits(struct tree *stage, struct mversion *v)
 {
 	for (struct medit *e = v->edits; e; e = e->next)
-		if (e->saved && !e->dirty)
+		if (e->saved && !e->cut && !e->dirty)
 			tree_put(stage, e->rel, e->bytes);
 }
 
@@ -237,7 +237,7 @@ void model_save_clear(struct msave *s)
 
 /* ---- what becomes of it ---- */
 
-void model_keep(struct mversion *v, const char *rel, const struct bytes *text)
+void model_keep(struct mversion *v, const char *rel, const struct bytes *text, bool edited)
 {
 	bool spec = strcmp(rel, "spec.yml") == 0;
 	struct bytes **kept = spec ? &v->spec : &v->conda;
@@ -245,7 +245,7 @@ void model_keep(struct mversion *v, const char *rel, const struct bytes *text)
 
 	bytes_unref(*kept);
 	version_unref(*of);
-	*kept = spec ? model_with_names(text, v->v->env, v->name)
+	*kept = spec ? model_with_names(text, v->v->env, v->name, edited)
 		     : bytes_new(text->data, text->len);
 	*of = version_ref(v->v);
 }
@@ -265,7 +265,7 @@ static void said_in(const struct bytes *text, char out[VERSION_NAME])
 
 static void on_show(struct model *m, struct medit *e, int proc)
 {
-	e->dirty = false;
+	e->dirty = e->cut = e->stamped = false;
 	e->attempted = true;
 	e->owner = proc;
 	e->generation = m->generations[proc];
@@ -290,7 +290,9 @@ static void keep(struct model *m, struct mversion *v, struct mversion *target,
 	bool spec = strcmp(e->rel, "spec.yml") == 0;
 
 	if (spec || strcmp(e->rel, "conda.yml") == 0)
-		model_keep(target, e->rel, e->bytes);
+		model_keep(target, e->rel, e->bytes, true);
+	if (spec)
+		target->spec_from = e->bytes;
 	if (spec && target != v && !model_edit(target, e->rel))
 		model_echo(m, target, e->rel, e->bytes, proc);
 }
@@ -375,7 +377,7 @@ static bool is_update(const struct version *now, const struct version *text,
 static void updated(struct model *m, struct mversion *target, const struct version *text)
 {
 	struct finding f = {.env = text->env, .version = text->version};
-	struct version fields;
+	struct version fields, *now;
 
 	m->b->ops->each(m->b, find_record, &f);
 	if (!f.found || !is_update(f.found, text, target->v)) {
@@ -389,9 +391,10 @@ static void updated(struct model *m, struct mversion *target, const struct versi
 	fields.tags = f.found->tags;
 	fields.n_tags = f.found->n_tags;
 	fields.description = f.found->description;
-	m->expected.updates += !version_same_content(f.found, target->v);
+	now = version_new(&fields);
+	m->expected.updates += !version_same_content(now, target->v);
 	version_unref(target->v);
-	target->v = version_new(&fields);
+	target->v = now;
 	version_unref(f.found);
 }
 
@@ -449,8 +452,10 @@ void model_refused(struct model *m, struct menv *env, struct mversion *v, const 
  */
 static void told(struct mversion *v, const struct msave *s)
 {
-	v->noted = v->noted || s->what == SAVE_NOTHING || s->nameless;
-	if (s->what != SAVE_NOTHING)
+	bool may_be_nothing = s->what == SAVE_NOTHING || s->what == SAVE_UPDATED;
+
+	v->noted = v->noted || may_be_nothing || s->nameless;
+	if (!may_be_nothing)
 		v->refused = false;
 }
 

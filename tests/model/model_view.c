@@ -50,6 +50,7 @@ struct medit *model_edit_begin(struct mversion *v, const char *rel, struct bytes
 		bytes_unref(bytes);
 	}
 	e->old = false;
+	e->stamped = false;
 	if (tree_at(v->gone, rel))
 		tree_unlink(v->gone, rel);
 	return e;
@@ -84,11 +85,19 @@ static bool is_over(const struct model *m, const struct medit *e)
 {
 	if (e->dirty || e->writers)
 		return false;
-	return e->attempted ? m->generations[e->owner] != e->generation : e->old;
+	return e->attempted && !e->cut ? m->generations[e->owner] != e->generation : e->old;
+}
+
+static void note_any(void *arg, const char *path, struct tree *t)
+{
+	(void)path, (void)t;
+	*(bool *)arg = true;
 }
 
 static void sweep(struct model *m, struct mversion *v)
 {
+	bool gone = false;
+
 	for (struct medit *e = v->edits, *next; e; e = next) {
 		char rel[TREE_PATH];
 
@@ -98,7 +107,8 @@ static void sweep(struct model *m, struct mversion *v)
 			model_edit_drop(v, rel);
 	}
 	/* What was taken away for a moment is still an edit. */
-	if (!v->edits && !v->gone->first)
+	tree_each(v->gone, note_any, &gone);
+	if (!v->edits && !gone)
 		v->base[0] = '\0';
 }
 
@@ -167,15 +177,16 @@ static void add_missing(struct naming *n)
 	n->has_name = n->has_version = true;
 }
 
-struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version)
+struct bytes *model_with_names(const struct bytes *text, const char *env, const char *version,
+			       bool whole)
 {
 	struct naming n = {.out = BUF_INIT(TEXT_MAX), .env = env, .version = version};
 	const char *end = text->data + text->len;
 	struct bytes *result;
 
 	n.has_name = begins(text->data, text->len, "name:") || strstr(text->data, "\nname:");
-	n.has_version =
-		begins(text->data, text->len, "version:") || strstr(text->data, "\nversion:");
+	n.has_version = begins(text->data, text->len, "version:") ||
+			strstr(text->data, "\nversion:") || (n.has_name && !whole);
 	for (const char *p = text->data; p < end;) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
 		size_t len = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p);

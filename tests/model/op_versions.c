@@ -136,10 +136,17 @@ void op_pass(struct model *m, const int *args)
 		model_pass(m);
 }
 
+/* An inode that was forgotten may come back with another number. */
 void op_forget(struct model *m, const int *args)
 {
 	(void)args;
 	m->b->ops->expire(m->b);
+	if (m->b->ops->forget(m->b))
+		return;
+	for (size_t i = 0; i < MODEL_ENVS; i++)
+		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
+			for (struct medit *e = v->edits; e; e = e->next)
+				e->stamped = false;
 }
 
 void op_end(struct model *m, const int *args)

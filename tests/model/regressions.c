@@ -21,8 +21,8 @@ const struct regression regressions[] = {
 	{"the backup comes back after a save that failed: no version, whatever was saved before",
 	 "save e1 D7 f0 w1 k6 i1 t1 c0 a0 p1; save e1 D4 f0 w6 k1 i3 t2 c0 a1 p0;"},
 	{"two saves of a program that names the version it began with",
-	 "save e0 D3 f0 w0 k6 i1 t0 c0 a0 p1; save e0 D4 f0 w0 k6 i2 t0 c0 a0 p1;"
-	 "save e0 D5 f0 w0 k6 i3 t0 c0 a0 p1;"},
+	 "save e0 D3 f0 w0 k6 i1 t0 c0 a0 p1; save e0 D3 f0 w0 k6 i2 t0 c0 a0 p1;"
+	 "save e0 D3 f0 w0 k6 i3 t0 c0 a0 p1;"},
 	{"a process with threads ends without closing what it wrote (on a mount)",
 	 "save e1 D5 f2 w14 k5 i0 t1 c0 a1 p1; save e1 D4 f1 w14 k0 i2 t2 c1 a1 p2;"},
 };

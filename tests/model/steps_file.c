@@ -96,8 +96,10 @@ int step_open(struct model *m, int proc, const char *path, int flags)
 		edit = p.asset ? model_edit(p.v, p.rel) : NULL;
 		if (flags & O_TRUNC) {
 			/* What is left counts for nothing until something is written. */
-			if (edit && f->bytes->len)
-				edit->saved = false;
+			if (edit) {
+				edit->cut = true;
+				edit->stamped = false;
+			}
 			bytes_resize(f->bytes, 0);
 		}
 		f->counted = edit && for_writing(flags);
@@ -137,6 +139,7 @@ static void wrote(struct model *m, struct bytes *bytes)
 	}
 	if (edit) {
 		edit->dirty = true;
+		edit->stamped = false;
 		edit->old = false;
 	}
 }
@@ -185,7 +188,8 @@ int step_truncate(struct model *m, int proc, const char *path, size_t size)
 	edit = p.asset ? model_edit(p.v, p.rel) : NULL;
 	if (edit) {
 		edit->old = false;
-		edit->saved = edit->saved && bytes->len == size;
+		edit->cut = true;
+		edit->stamped = false;
 	}
 	bytes_resize(bytes, size);
 	got = m->b->ops->truncate(m->b, proc, step_path(m, path, real), (off_t)size);

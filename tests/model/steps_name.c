@@ -156,6 +156,8 @@ int step_rename(struct model *m, int proc, const char *from, const char *to)
 	place_at(m, from, &a);
 	place_at(m, to, &b);
 	expected = check_rename(&a, &b);
+	if (!expected && b.asset && a.t->kind == TREE_LINK)
+		expected = -EACCES; /* a definition has no links */
 	got = REAL(rename, proc, from, step_path(m, to, real), 0);
 	if (!expected && b.asset && a.t->kind == TREE_FILE && !a.asset) {
 		bring(m, proc, &a, &b, false, what, to, got);

@@ -35,6 +35,8 @@ static int publish_errno(const struct model *m, bool context)
 		return -EIO;
 	case FAULT_UPLOAD:
 		return context ? -EIO : 0;
+	case FAULT_LOOK:
+		return -ETIMEDOUT;
 	case FAULT_LOST:
 		return 1;
 	default:
@@ -112,7 +114,7 @@ static void go_on_showing(struct model *m, struct mversion *v, const char *rel,
 {
 	if (!text)
 		return;
-	model_keep(v, rel, text);
+	model_keep(v, rel, text, false);
 	model_echo(m, v, rel, text, proc);
 }
 

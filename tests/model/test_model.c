@@ -31,7 +31,7 @@
 #include "tests/model/steps.h"
 
 enum {
-	RUNS = 2000,
+	RUNS = 1000,
 	LENGTH = 30,
 	BATCH = 50,
 	FAILURES = 3, /* and it has seen enough */
