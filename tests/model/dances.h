@@ -63,6 +63,7 @@ void op_well(struct model *m, const int *args);
 void op_remount(struct model *m, const int *args);
 void op_pass(struct model *m, const int *args);
 void op_forget(struct model *m, const int *args);
+void op_drop(struct model *m, const int *args);
 void op_end(struct model *m, const int *args);
 
 #endif

@@ -136,7 +136,14 @@ void op_pass(struct model *m, const int *args)
 		model_pass(m);
 }
 
-/* An inode that was forgotten may come back with another number. */
+/* Memory is short: the kernel lets go of inodes, and nobody may notice. */
+void op_drop(struct model *m, const int *args)
+{
+	(void)args;
+	m->b->ops->forget(m->b);
+}
+
+/* The same, with new lists; an inode may come back with another number. */
 void op_forget(struct model *m, const int *args)
 {
 	(void)args;

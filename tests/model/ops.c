@@ -43,6 +43,7 @@ static const struct {
 	{"remount", "c", op_remount, 1},
 	{"pass", "", op_pass, 3},
 	{"forget", "", op_forget, 3},
+	{"drop", "", op_drop, 0},
 	{"end", "ph", op_end, 3},
 };
 

@@ -23,6 +23,17 @@ const struct regression regressions[] = {
 	{"two saves of a program that names the version it began with",
 	 "save e0 D3 f0 w0 k6 i1 t0 c0 a0 p1; save e0 D3 f0 w0 k6 i2 t0 c0 a0 p1;"
 	 "save e0 D3 f0 w0 k6 i3 t0 c0 a0 p1;"},
+	{"rm -r of a version with a file aside that has the name of a published one",
+	 "save e1 D5 f0 w8 k0 i2 t2 c1 a1 p2; save e1 D4 f3 w5 k3 i3 t0 c1 a1 p1; rm e1 v3;"},
+	{"a link takes the name of a published file",
+	 "symlink e1 D4 f5 p1; rename e1 D8 f5 D7 f0 p2;"},
+	{"a draft that names another environment, in the archive",
+	 "mkdraft e1 d2 p1; fill e1 d2 n3 i0 t3 c1 p0; publish e1 d2 x1 p0; rm e1 v0;"},
+	{"a file of a context that was saved and then half written by a process that was killed",
+	 "save e1 D7 f2 w7 k3 i1 t0 c1 a1 p0; save e1 D6 f2 w13 k8 i0 t0 c1 a1 p0;"
+	 "save e1 D4 f3 w1 k4 i2 t1 c0 a0 p2;"},
+	{"the inode number of a file that was saved, after the kernel forgot it",
+	 "save e0 D3 f1 w3 k6 i0 t3 c1 a1 p1; drop;"},
 	{"a process with threads ends without closing what it wrote (on a mount)",
 	 "save e1 D5 f2 w14 k5 i0 t1 c0 a1 p1; save e1 D4 f1 w14 k0 i2 t2 c1 a1 p2;"},
 };
