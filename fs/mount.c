@@ -282,12 +282,19 @@ static int open_part(struct mount *m, const char *path)
 	return rc ? rc : local_open_dir(m->local, path);
 }
 
+static void release_node(void *nodes, void *held)
+{
+	node_put(nodes, held);
+}
+
 static int open_upper(struct mount *m, struct err *e)
 {
 	_cleanup_free_ char *journal = local_join(upper_run_path(m->run), "journal");
 	int rc = journal ? 0 : -ENOMEM;
 
 	m->edits = edits_new(NULL);
+	if (m->edits)
+		edits_set_release(m->edits, release_node, m->nodes);
 	m->seen = seen_new();
 	m->freenames = freenames_new();
 	if (rc || !m->edits || !m->seen || !m->freenames)
