@@ -129,7 +129,7 @@ static void end_loop(struct mount *m)
 	if (m->se)
 		fuse_session_exit(m->se);
 	while (atomic_load(&m->looping)) {
-		pthread_kill(m->loop, SIGTERM);
+		pthread_kill(m->loop, SIGINT);
 		poll(NULL, 0, END_AGAIN_MS);
 	}
 }
