@@ -48,8 +48,8 @@ static bool shows_saved(const struct menv *env, struct mversion *target, const s
 {
 	const struct medit *own = model_edit(target, "spec.yml");
 
-	return model_shows(env, target, false) && target->spec_from == e->bytes &&
-	       version_same_content(target->spec_of, target->v) &&
+	return model_shows(env, target, false) && !tree_at(target->gone, "spec.yml") &&
+	       target->spec_from == e->bytes && version_same_content(target->spec_of, target->v) &&
 	       (!own || bytes_equal(own->bytes, e->bytes->data, e->bytes->len));
 }
 

@@ -5,6 +5,7 @@
 #ifndef MLENVFS_TESTS_DANCES_H
 #define MLENVFS_TESTS_DANCES_H
 
+#include "client/buf.h"
 #include "tests/model/steps.h"
 
 enum dance {
@@ -33,11 +34,23 @@ enum { FILES = 8, DIRS = 4 };
 int dance(struct model *m, enum dance way, int proc, const char *path, const void *data, size_t len,
 	  enum step_close how);
 
-/* ---- the operations, with their arguments in the order of ops.c (op_files.c, op_versions.c) ----
+/* ---- for the operations (op_files.c) ---- */
+
+/* The path of an operation's file in its directory of its environment. False: there is none. */
+bool op_path(struct model *m, int env, int dir, int file, char out[TREE_PATH]);
+
+/* A text for such a file: args are env, directory, file, kind, image, tag, comment. */
+void op_make_text(struct model *m, struct buf *text, const int *args);
+
+/* ---- the operations, with their arguments in the order of ops.c (op_files.c, op_held.c,
+ * op_versions.c) ----
  */
 
 void op_mkdraft(struct model *m, const int *args);
+void op_mkauto(struct model *m, const int *args);
+void op_fsyncdir(struct model *m, const int *args);
 void op_fill(struct model *m, const int *args);
+void op_fill_auto(struct model *m, const int *args);
 void op_save(struct model *m, const int *args);
 void op_mkdir(struct model *m, const int *args);
 void op_rmdir(struct model *m, const int *args);
@@ -63,6 +76,11 @@ void op_well(struct model *m, const int *args);
 void op_remount(struct model *m, const int *args);
 void op_pass(struct model *m, const int *args);
 void op_forget(struct model *m, const int *args);
+void op_hold(struct model *m, const int *args);
+void op_hold_write(struct model *m, const int *args);
+void op_hold_cut(struct model *m, const int *args);
+void op_hold_sync(struct model *m, const int *args);
+void op_hold_close(struct model *m, const int *args);
 void op_drop(struct model *m, const int *args);
 void op_end(struct model *m, const int *args);
 

@@ -109,8 +109,6 @@ struct mini_inode *mini_told(struct mini *m, const struct fuse_entry_param *entr
 			      (unsigned long long)entry->ino);
 		return NULL;
 	}
-	if (entry->attr.st_ino != entry->ino)
-		mini_complain(m, "%s: its attributes are those of another inode", name);
 	inode = inode_get(m, entry->ino, type);
 	/* Linux takes a number whose type changed for another, new inode. */
 	if (inode->type != type && inode->opens)

@@ -14,7 +14,7 @@
 #include "tests/model/backend.h"
 #include "tests/model/tree.h"
 
-enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_FAILURE = 4096, VERSION_NAME = 64 };
+enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_HOLDS = 2, MODEL_FAILURE = 4096, VERSION_NAME = 64 };
 
 /* A file of a published version that is being edited, or was and is still on show. */
 struct medit {
@@ -22,6 +22,7 @@ struct medit {
 	struct bytes *bytes;
 	bool fresh;              /* made here: nothing of that name is published */
 	bool dirty;              /* written, and not saved since */
+	bool killed;             /* the last close was that of a process that a signal ended */
 	bool attempted;          /* saved, or refused, at least once */
 	bool saved;              /* the last of these went well */
 	bool cut;                /* since then it was cut off, and nothing was written to it */
@@ -78,12 +79,18 @@ struct mfd {
 	int flags;
 	struct bytes *bytes;
 	bool counted; /* among the writers of an edit */
+	bool wrote;   /* something that its close has not seen yet */
 };
 
 struct model {
 	struct backend *b;
 	struct menv envs[MODEL_ENVS];
 	struct mfd fds[MODEL_FDS];
+	struct hold {
+		bool held;
+		int fd;
+		int args[4]; /* of the operation that opened it */
+	} holds[MODEL_HOLDS];
 	unsigned int generations[BACKEND_PROCS]; /* of the process of that number */
 	enum service_fault fault;
 	unsigned int order;
@@ -202,5 +209,35 @@ void model_saved(struct model *m, struct menv *env, struct mversion *v, struct m
 /* The same for a file that did not take the name, as it was refused. */
 void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
 		   const struct bytes *bytes, const struct msave *s, int proc);
+
+/* ---- drafts (model_draft.c) ---- */
+
+/* What publishing a draft as that version should come to; the record and its context in *out. */
+void model_publish(struct model *m, struct menv *env, const char *draft, const char *version,
+		   struct msave *out);
+
+/* It came to that: got is what the program was told, proc who asked (-1: nobody). */
+void model_published_draft(struct model *m, struct menv *env, const char *draft,
+			   const struct msave *s, int got, int proc);
+
+/*
+ * A file of a draft has become complete: 0, or -EBADMSG when that is its spec.yml, which is not
+ * valid. *publish: that completes the draft, which publishes itself.
+ */
+int model_draft_step(struct menv *env, const char *draft, const char *rel, bool *publish);
+
+/* Where a file lies in a draft that publishes itself; false when it lies in none. */
+struct draft_place {
+	struct menv *env;
+	char draft[TREE_NAME];
+	char rel[TREE_PATH];
+};
+bool model_draft_of(struct model *m, const struct bytes *bytes, struct draft_place *out);
+
+/* Something happened in the draft that rel, a path in an environment's directory, leads into. */
+void model_draft_touched(struct menv *env, const char *rel);
+
+/* The mount ends in an orderly way: what only waited for quiet is published. */
+void model_draft_flush(struct model *m);
 
 #endif

@@ -6,7 +6,7 @@
 #include "tests/model/dances.h"
 #include "tests/model/texts.h"
 
-enum { TEXT_MAX = 1 << 16, DRAFTS = 3 };
+enum { TEXT_MAX = 1 << 16, DRAFTS = 3, LATEST = 9, AUTO = 10 };
 
 enum file {
 	FILE_SPEC,
@@ -32,7 +32,17 @@ static const char *const file_names[FILES] = {
 
 static const char *const dir_names[DIRS] = {"context", "context/sub", "sub", "sub/deep"};
 
-/* env/.dN, or a version. False: there is none. */
+/* env/wN: a draft that publishes itself, or the version that it became. */
+static bool auto_path(struct menv *env, int n, char out[TREE_PATH])
+{
+	const struct mversion *v;
+
+	path_print(out, "%s/w%d", env->name, n);
+	v = model_version(env, strchr(out, '/') + 1);
+	return v ? model_shows(env, v, false) : tree_child(env->top, strchr(out, '/') + 1) != NULL;
+}
+
+/* env/.dN, a version, latest, or env/wN. False: there is none. */
 static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 {
 	struct menv *e = &m->envs[env];
@@ -42,8 +52,12 @@ static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 		path_print(out, "%s/.d%d", e->name, dir);
 		return tree_child(e->top, strchr(out, '/') + 1);
 	}
-	v = model_pick(e, (unsigned int)dir - DRAFTS, false);
-	if (v)
+	if (dir >= AUTO)
+		return auto_path(e, dir - AUTO, out);
+	v = dir == LATEST ? model_latest(e) : model_pick(e, (unsigned int)dir - DRAFTS, false);
+	if (v && dir == LATEST)
+		path_print(out, "%s/latest", e->name);
+	else if (v)
 		path_print(out, "%s/%s", e->name, v->name);
 	return v;
 }
@@ -53,6 +67,11 @@ static bool path_in(struct model *m, int env, int dir, const char *name, char ou
 	char at[TREE_PATH];
 
 	return dir_path(m, env, dir, at) && path_print(out, "%s/%s", at, name);
+}
+
+bool op_path(struct model *m, int env, int dir, int file, char out[TREE_PATH])
+{
+	return path_in(m, env, dir, file_names[file], out);
 }
 
 /* ---- drafts ---- */
@@ -70,6 +89,25 @@ static bool have_env(struct model *m, int proc, struct menv *env)
 		    m->b->ops->mkdir(m->b, proc, step_path(m, env->name, real), 0755), 0);
 	env->local = true;
 	return !model_failed(m);
+}
+
+/* One that publishes itself. */
+void op_mkauto(struct model *m, const int *args)
+{
+	char path[TREE_PATH];
+
+	if (!have_env(m, args[2], &m->envs[args[0]]))
+		return;
+	path_print(path, "%s/w%d", m->envs[args[0]].name, args[1] % 2);
+	step_mkdir(m, args[2], path);
+}
+
+void op_fsyncdir(struct model *m, const int *args)
+{
+	char path[TREE_PATH];
+
+	if (dir_path(m, args[0], args[1], path))
+		step_fsyncdir(m, args[2], path);
 }
 
 void op_mkdraft(struct model *m, const int *args)
@@ -120,6 +158,18 @@ void op_fill(struct model *m, const int *args)
 	buf_free(&text);
 }
 
+void op_fill_auto(struct model *m, const int *args)
+{
+	const int changed[] = {args[0], AUTO + args[1] % 2, args[2], args[3], args[4], args[5],
+			       args[6]};
+	char dir[TREE_PATH];
+
+	/* Not a version that it has become already. */
+	if (dir_path(m, changed[0], changed[1], dir) &&
+	    tree_child(m->envs[args[0]].top, strchr(dir, '/') + 1))
+		op_fill(m, changed);
+}
+
 void op_move_draft(struct model *m, const int *args)
 {
 	char from[TREE_PATH], to[TREE_PATH];
@@ -155,26 +205,26 @@ void op_rm_draft(struct model *m, const int *args)
 
 /* ---- saving ---- */
 
-static void make_text(struct model *m, struct buf *text, const int *args)
+void op_make_text(struct model *m, struct buf *text, const int *args)
 {
 	struct menv *env = &m->envs[args[0]];
 	char dir[TREE_PATH];
 	struct text_place at = {.env = env->name, .next = model_next(env, false)};
 
 	if (dir_path(m, args[0], args[1], dir))
-		at.version = strchr(dir, '/') + 1;
+		at.version = args[1] == LATEST ? model_latest(env)->name : strchr(dir, '/') + 1;
 	switch (args[2]) {
 	case FILE_SPEC:
-		text_spec(text, (enum text_kind)args[4], args[5], args[6], args[7], &at);
+		text_spec(text, (enum text_kind)args[3], args[4], args[5], args[6], &at);
 		break;
 	case FILE_CONDA:
-		text_conda(text, args[5] + 4 * args[6]);
+		text_conda(text, args[4] + 4 * args[5]);
 		break;
 	case FILE_DOCKERFILE:
-		text_dockerfile(text, args[5]);
+		text_dockerfile(text, args[4]);
 		break;
 	default:
-		text_file(text, args[5]);
+		text_file(text, args[4]);
 		break;
 	}
 }
@@ -185,11 +235,13 @@ void op_save(struct model *m, const int *args)
 	struct buf text = BUF_INIT(TEXT_MAX);
 	char path[TREE_PATH];
 
-	if (!path_in(m, args[0], args[1], file_names[args[2]], path))
+	const int about[] = {args[0], args[1], args[2], args[4], args[5], args[6], args[7]};
+
+	if (!op_path(m, args[0], args[1], args[2], path))
 		return;
-	make_text(m, &text, args);
+	op_make_text(m, &text, about);
 	dance(m, (enum dance)args[3], args[9], path, buf_str(&text), text.len,
-	      (enum step_close)args[8]);
+	      (enum step_close)(args[8] % CLOSES));
 	buf_free(&text);
 }
 
@@ -198,7 +250,8 @@ void op_save(struct model *m, const int *args)
 /* Directories in a context are what its files make of them: only drafts have others. */
 static bool is_plain_dir(const int *args)
 {
-	return args[1] < DRAFTS || strncmp(dir_names[args[2]], "context", 7) != 0;
+	return args[1] < DRAFTS || args[1] >= AUTO ||
+	       strncmp(dir_names[args[2]], "context", 7) != 0;
 }
 
 void op_mkdir(struct model *m, const int *args)

@@ -9,6 +9,29 @@ enum { COMMAND = BACKEND_PROCS - 1 };
 static const char *const keys[] = {"team", "stage", "a key"};
 static const char *const values[] = {NULL, "t1", "t2", "\xc3\xa9"};
 
+struct looking {
+	const struct model *m;
+	bool found;
+};
+
+static void look_for(void *arg, const char *path, struct tree *t)
+{
+	struct looking *l = arg;
+
+	(void)path;
+	for (int i = 0; i < MODEL_FDS; i++)
+		l->found |= l->m->fds[i].open && t->bytes && l->m->fds[i].bytes == t->bytes;
+}
+
+/* What becomes of a file that is open while it is published is another story. */
+static bool is_held(const struct model *m, struct tree *draft)
+{
+	struct looking l = {.m = m};
+
+	tree_each(draft, look_for, &l);
+	return l.found;
+}
+
 /* env, draft, name, process */
 void op_publish(struct model *m, const int *args)
 {
@@ -27,7 +50,7 @@ void op_publish(struct model *m, const int *args)
 		snprintf(name, sizeof(name), "no good");
 	else
 		snprintf(name, sizeof(name), "%ld", model_next(env, false));
-	if (tree_child(env->top, draft))
+	if (tree_child(env->top, draft) && !is_held(m, tree_child(env->top, draft)))
 		step_publish(m, args[3], env, draft, name);
 }
 

@@ -17,7 +17,10 @@ static const struct {
 	unsigned int weight;
 } kinds[] = {
 	{"mkdraft", "edp", op_mkdraft, 6},
+	{"mkauto", "edp", op_mkauto, 6},
 	{"fill", "ednitcp", op_fill, 8},
+	{"fillauto", "ednitcp", op_fill_auto, 6},
+	{"syncdir", "eDp", op_fsyncdir, 2},
 	{"save", "eDfwkitcap", op_save, 30},
 	{"mkdir", "eDgp", op_mkdir, 3},
 	{"rmdir", "eDgp", op_rmdir, 2},
@@ -43,6 +46,11 @@ static const struct {
 	{"remount", "c", op_remount, 1},
 	{"pass", "", op_pass, 3},
 	{"forget", "", op_forget, 3},
+	{"hold", "saeDfp", op_hold, 6},
+	{"holdwrite", "skit", op_hold_write, 6},
+	{"holdcut", "sn", op_hold_cut, 2},
+	{"holdsync", "s", op_hold_sync, 2},
+	{"holdclose", "sa", op_hold_close, 6},
 	{"drop", "", op_drop, 0},
 	{"end", "ph", op_end, 3},
 };
@@ -57,8 +65,9 @@ static int limit_of(char field)
 		return MODEL_ENVS;
 	case 'd': /* draft */
 		return 3;
-	case 'D': /* draft, or from 3 on a version */
-		return 9;
+	case 'D': /* draft, from 3 on a version, 9 latest, 10 and 11 drafts that publish themselves
+		   */
+		return 12;
 	case 'v': /* version, the i-th modulo */
 		return 8;
 	case 'x': /* name of a new version */
@@ -75,8 +84,10 @@ static int limit_of(char field)
 		return FAULTS;
 	case 'p': /* process */
 		return BACKEND_PROCS - 1;
-	case 'a': /* how it is closed */
-		return CLOSES;
+	case 'a': /* how it is closed, or opened */
+		return 4;
+	case 's': /* file that is held open */
+		return MODEL_HOLDS;
 	case 'h':
 	case 'c':
 		return 2;

@@ -47,6 +47,8 @@ int step_link(struct model *m, int proc, const char *from, const char *to);
 int step_rename(struct model *m, int proc, const char *from, const char *to);
 int step_truncate(struct model *m, int proc, const char *path, size_t size);
 
+int step_fsyncdir(struct model *m, int proc, const char *path);
+
 /* ---- open files (steps_file.c) ---- */
 
 /* How a descriptor is closed. */

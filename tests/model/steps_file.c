@@ -90,6 +90,8 @@ int step_open(struct model *m, int proc, const char *path, int flags)
 	expected = check_open(&p, flags);
 	got = m->b->ops->open(m->b, proc, step_path(m, path, real), flags | O_NOFOLLOW, 0644);
 	step_expect(m, "open", path, got < 0 ? got : 0, expected);
+	if (!expected && got >= 0 && !p.v && !p.t)
+		model_draft_touched(p.env, p.rel);
 	if (!expected && got >= 0) {
 		*f = (struct mfd){.open = true, .fd = got, .proc = proc, .flags = flags};
 		f->bytes = bytes_ref(bytes_at(&p));
@@ -132,13 +134,17 @@ static void wrote(struct model *m, struct bytes *bytes)
 	struct menv *env;
 	struct mversion *v;
 	struct medit *edit = model_edit_of(m, bytes, &env, &v);
+	struct draft_place at;
 
+	if (model_draft_of(m, bytes, &at))
+		model_draft_touched(at.env, at.draft);
 	if (!edit && (v = aside_of(m, bytes))) {
 		edit = model_edit_begin(v, "conda.yml", bytes_ref(bytes));
 		tree_unlink(v->local, "conda.yml");
 	}
 	if (edit) {
 		edit->dirty = true;
+		edit->killed = false;
 		edit->stamped = false;
 		edit->old = false;
 	}
@@ -153,6 +159,7 @@ int step_write(struct model *m, int fd, const void *data, size_t len, size_t off
 	if (len) {
 		bytes_write(f->bytes, data, len, off);
 		wrote(m, f->bytes);
+		f->wrote = true;
 	}
 	step_expect(m, "write", "", m->b->ops->pwrite(m->b, f->fd, data, len, (off_t)off),
 		    (long)len);
@@ -163,8 +170,10 @@ int step_ftruncate(struct model *m, int fd, size_t size)
 {
 	struct mfd *f = &m->fds[fd];
 
-	if (f->bytes->len != size)
+	if (f->bytes->len != size) {
 		wrote(m, f->bytes);
+		f->wrote = true;
+	}
 	bytes_resize(f->bytes, size);
 	step_expect(m, "ftruncate", "", m->b->ops->ftruncate(m->b, f->fd, (off_t)size), 0);
 	return 0;
@@ -192,6 +201,8 @@ int step_truncate(struct model *m, int proc, const char *path, size_t size)
 		edit->stamped = false;
 	}
 	bytes_resize(bytes, size);
+	if (!p.v)
+		model_draft_touched(p.env, p.rel);
 	got = m->b->ops->truncate(m->b, proc, step_path(m, path, real), (off_t)size);
 	step_expect(m, "truncate", path, got, 0);
 	place_clear(&p);
@@ -200,13 +211,19 @@ int step_truncate(struct model *m, int proc, const char *path, size_t size)
 
 /* ---- fsync and close ---- */
 
-/* The edit of a descriptor when it is to be saved: written, and by this descriptor. */
+/* The edit that a descriptor is of, when something of it is not saved; NULL: there is none. */
 static struct medit *dirty_edit(struct model *m, const struct mfd *f, struct menv **env,
 				struct mversion **v)
 {
 	struct medit *edit = model_edit_of(m, f->bytes, env, v);
 
 	return edit && edit->dirty && for_writing(f->flags) ? edit : NULL;
+}
+
+/* Whether its close saves: what others are writing is theirs to save. */
+static bool saves(const struct mfd *f, const struct medit *edit)
+{
+	return edit && (f->wrote || edit->writers <= 1);
 }
 
 /*
@@ -228,22 +245,90 @@ static int checked(struct model *m, const struct mfd *f, const char *what, int g
 	return got;
 }
 
+/* In a draft that publishes itself, a spec.yml is checked by itself. */
+static int check_in_draft(struct model *m, const struct mfd *f)
+{
+	struct draft_place at;
+	bool publish;
+
+	if (!for_writing(f->flags) || !model_draft_of(m, f->bytes, &at) ||
+	    strcmp(at.rel, "spec.yml") != 0)
+		return 0;
+	return model_draft_step(at.env, at.draft, at.rel, &publish);
+}
+
 int step_fsync(struct model *m, int fd)
 {
+	int in_draft = check_in_draft(m, &m->fds[fd]);
+
+	if (in_draft) {
+		step_expect(m, "fsync", "spec.yml", m->b->ops->fsync(m->b, m->fds[fd].fd),
+			    in_draft);
+		return in_draft;
+	}
 	return checked(m, &m->fds[fd], "fsync", m->b->ops->fsync(m->b, m->fds[fd].fd));
 }
 
-static void forget_fd(struct model *m, struct mfd *f)
+/* Half of a file: put aside, and published by nobody. */
+static void left_behind(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
+			int proc)
+{
+	struct msave none = {0};
+
+	model_refused(m, env, v, edit->rel, edit->bytes, &none, proc);
+	model_edit_drop(v, edit->rel);
+}
+
+static void saved_unheard(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
+			  int proc)
+{
+	struct msave save;
+
+	model_save(m, env, v, edit->rel, edit->bytes, &save);
+	model_saved(m, env, v, edit, &save, save.rc, proc);
+	model_save_clear(&save);
+}
+
+/* The close of a file in a draft that publishes itself said got. False: it is none. */
+static bool closed_in_draft(struct model *m, struct mfd *f, int got, bool heard)
+{
+	struct draft_place at;
+	struct msave s = {0};
+	bool publish;
+
+	if (!f->wrote || !model_draft_of(m, f->bytes, &at))
+		return false;
+	f->wrote = false;
+	s.rc = model_draft_step(at.env, at.draft, at.rel, &publish);
+	if (publish)
+		model_publish(m, at.env, at.draft, at.draft, &s);
+	if (heard)
+		step_expect_either(m, "close", at.rel, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);
+	if (publish)
+		model_published_draft(m, at.env, at.draft, &s, heard ? got : s.rc,
+				      heard ? f->proc : -1);
+	model_save_clear(&s);
+	return true;
+}
+
+/* The last close(2) was before; nobody hears what this comes to. */
+static void released(struct model *m, struct mfd *f)
 {
 	struct mversion *v;
 	struct menv *env;
-	struct medit *edit = model_edit_of(m, f->bytes, &env, &v);
+	struct medit *edit;
 
-	if (f->counted && edit) {
-		edit->writers--;
+	closed_in_draft(m, f, 0, false);
+	edit = model_edit_of(m, f->bytes, &env, &v);
+	if (edit && for_writing(f->flags)) {
+		edit->writers -= f->counted;
 		edit->old = false;
-		/* Made and left empty: a file all the same. */
-		if (edit->fresh && !edit->attempted && !edit->dirty && !edit->writers) {
+		if (!edit->writers && edit->dirty && edit->killed) {
+			left_behind(m, env, v, edit, f->proc);
+		} else if (!edit->writers && edit->dirty) {
+			saved_unheard(m, env, v, edit, f->proc);
+		} else if (!edit->writers && edit->fresh && !edit->attempted) {
+			/* Made and left empty: a file all the same. */
 			tree_put(v->local, edit->rel, edit->bytes);
 			model_edit_drop(v, edit->rel);
 		}
@@ -260,14 +345,20 @@ static void closed(struct model *m, struct mfd *f, int got)
 	struct medit *edit = dirty_edit(m, f, &env, &v);
 	struct msave save = {0};
 
-	if (edit)
+	if (closed_in_draft(m, f, got, true))
+		return;
+	if (!saves(f, edit))
+		edit = NULL;
+	if (edit) {
+		edit->killed = false;
 		model_save(m, env, v, edit->rel, edit->bytes, &save);
+	}
 	step_expect_either(m, "close", edit ? edit->rel : "", got, save.rc,
 			   save.lost ? -ETIMEDOUT : save.rc);
 	if (edit)
 		model_saved(m, env, v, edit, &save, got, f->proc);
 	model_save_clear(&save);
-	forget_fd(m, f);
+	f->wrote = false;
 }
 
 int step_close(struct model *m, int fd, enum step_close how)
@@ -277,70 +368,66 @@ int step_close(struct model *m, int fd, enum step_close how)
 	int got = how == CLOSE_THREAD ? ops->close_in_thread(m->b, f->fd) : ops->close(m->b, f->fd);
 
 	closed(m, f, got);
+	released(m, f);
 	return got;
 }
 
 void step_child(struct model *m, int fd)
 {
-	checked(m, &m->fds[fd], "close by a child", m->b->ops->close_in_child(m->b, m->fds[fd].fd));
+	struct mfd *f = &m->fds[fd];
+	int got = m->b->ops->close_in_child(m->b, f->fd);
+	struct mversion *v;
+	struct menv *env;
+
+	if (saves(f, dirty_edit(m, f, &env, &v)))
+		checked(m, f, "close by a child", got);
+	else
+		step_expect(m, "close by a child", "", got, f->wrote ? check_in_draft(m, f) : 0);
 }
 
-/* What is written by the mapping is saved at the release, which nobody hears. */
 int step_close_mapped(struct model *m, int fd, const void *data, size_t len)
 {
 	struct mfd *f = &m->fds[fd];
-	struct msave save = {0};
-	struct mversion *v;
-	struct menv *env;
-	struct medit *edit;
 	int got;
 
 	/* A mapping reaches as far as the file. */
 	if (len > f->bytes->len)
 		len = f->bytes->len;
+	got = m->b->ops->close_then_write_mapped(m->b, f->fd, data, len);
+	closed(m, f, got);
 	bytes_write(f->bytes, data, len, 0);
 	if (len)
 		wrote(m, f->bytes);
-	got = m->b->ops->close_then_write_mapped(m->b, f->fd, data, len);
-	step_expect(m, "close, write mapped", "", got, 0);
-	edit = dirty_edit(m, f, &env, &v);
-	if (edit) {
-		model_save(m, env, v, edit->rel, edit->bytes, &save);
-		model_saved(m, env, v, edit, &save, save.rc, f->proc);
-	}
-	model_save_clear(&save);
-	forget_fd(m, f);
+	released(m, f);
 	return got;
 }
 
 /* ---- the end of a process ---- */
 
-/* Bytes that were half written: put aside, and published by nobody. */
-static void left_behind(struct model *m, struct mfd *f)
+static void killed(struct model *m, struct mfd *f)
 {
-	struct msave none = {0};
+	struct draft_place at;
 	struct mversion *v;
 	struct menv *env;
 	struct medit *edit = dirty_edit(m, f, &env, &v);
 
-	if (edit)
-		model_saved(m, env, v, edit, &none, -EINTR, f->proc);
-	forget_fd(m, f);
+	if (saves(f, edit))
+		edit->killed = true;
+	if (f->wrote && model_draft_of(m, f->bytes, &at))
+		tree_child(at.env->top, at.draft)->waiting = f->wrote = false;
+	released(m, f);
 }
 
-static void closed_unheard(struct model *m, struct mfd *f)
+static void exited(struct model *m, struct mfd *f)
 {
-	struct msave save = {0};
 	struct mversion *v;
 	struct menv *env;
 	struct medit *edit = dirty_edit(m, f, &env, &v);
 
-	if (edit) {
-		model_save(m, env, v, edit->rel, edit->bytes, &save);
-		model_saved(m, env, v, edit, &save, save.rc, f->proc);
-	}
-	model_save_clear(&save);
-	forget_fd(m, f);
+	if (saves(f, edit))
+		saved_unheard(m, env, v, edit, f->proc);
+	f->wrote = f->wrote && !closed_in_draft(m, f, 0, false);
+	released(m, f);
 }
 
 void step_end(struct model *m, int proc, enum proc_end how)
@@ -352,9 +439,9 @@ void step_end(struct model *m, int proc, enum proc_end how)
 		if (!m->fds[i].open || m->fds[i].proc != proc)
 			continue;
 		if (how == PROC_KILLED)
-			left_behind(m, &m->fds[i]);
+			killed(m, &m->fds[i]);
 		else
-			closed_unheard(m, &m->fds[i]);
+			exited(m, &m->fds[i]);
 	}
 	m->generations[proc]++;
 	model_sweep(m);

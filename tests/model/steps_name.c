@@ -28,8 +28,12 @@ int step_mkdir(struct model *m, int proc, const char *path)
 
 	place_at(m, path, &p);
 	expected = can_make(&p);
+	if (!expected && !p.v && !strchr(p.rel, '/') && model_version(p.env, p.rel))
+		expected = -EEXIST; /* in the archive */
 	if (!expected)
 		expected = tree_mkdir(place_tree(&p), p.rel);
+	if (!expected && !p.v)
+		model_draft_touched(p.env, p.rel);
 	step_expect(m, "mkdir", path, REAL(mkdir, proc, path, 0755), expected);
 	place_clear(&p);
 	return expected;
@@ -47,6 +51,8 @@ int step_rmdir(struct model *m, int proc, const char *path)
 		expected = -ENOTDIR;
 	else
 		expected = tree_rmdir(place_tree(&p), p.rel);
+	if (!expected && !p.v)
+		model_draft_touched(p.env, p.rel);
 	step_expect(m, "rmdir", path, REAL(rmdir, proc, path), expected);
 	place_clear(&p);
 	return expected;
@@ -66,6 +72,8 @@ int step_unlink(struct model *m, int proc, const char *path)
 		bytes_unref(place_leave(&p));
 	else
 		expected = tree_unlink(place_tree(&p), p.rel);
+	if (!expected && !p.v)
+		model_draft_touched(p.env, p.rel);
 	step_expect(m, "unlink", path, REAL(unlink, proc, path), expected);
 	place_clear(&p);
 	return expected;
@@ -83,6 +91,8 @@ int step_symlink(struct model *m, int proc, const char *target, const char *path
 		expected = -EPERM;
 	if (!expected)
 		expected = tree_symlink(place_tree(&p), target, p.rel);
+	if (!expected && !p.v)
+		model_draft_touched(p.env, p.rel);
 	step_expect(m, "symlink", path,
 		    m->b->ops->symlink(m->b, proc, target, step_path(m, path, real)), expected);
 	place_clear(&p);
@@ -112,6 +122,7 @@ static void bring(struct model *m, int proc, struct place *from, struct place *t
 		if (dir)
 			tree_free(tree_take(dir, name));
 		tree_unlink(to->v->local, to->rel);
+		model_edit_drop(to->v, to->rel);
 		edit = model_edit_begin(to->v, to->rel, bytes_ref(bytes));
 		model_saved(m, to->env, to->v, edit, &save, got, proc);
 	}
@@ -126,6 +137,42 @@ static void take_away(struct place *from, struct place *to)
 
 	tree_put(place_tree(to), to->rel, bytes);
 	bytes_unref(bytes);
+}
+
+/* A file has come to its place in a draft, which may publish itself now: what that should say. */
+static int arrived(struct model *m, const struct place *to, struct msave *s, bool *publish)
+{
+	char draft[TREE_PATH];
+	const char *slash = strchr(to->rel, '/');
+
+	*publish = false;
+	if (to->v || !slash)
+		return 0;
+	path_print(draft, "%.*s", (int)(slash - to->rel), to->rel);
+	s->rc = model_draft_step(to->env, draft, slash + 1, publish);
+	if (*publish)
+		model_publish(m, to->env, draft, draft, s);
+	return s->rc;
+}
+
+/* Compares the answer of the call that brought it there. */
+static void came(struct model *m, int proc, const struct place *to, const char *what,
+		 const char *path, int expected, int got)
+{
+	struct msave s = {.rc = expected};
+	char draft[TREE_PATH];
+	bool publish = false;
+
+	if (!expected) {
+		if (!to->v)
+			model_draft_touched(to->env, to->rel);
+		arrived(m, to, &s, &publish);
+	}
+	step_expect_either(m, what, path, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);
+	path_print(draft, "%.*s", (int)strcspn(to->rel, "/"), to->rel);
+	if (publish)
+		model_published_draft(m, to->env, draft, &s, got, proc);
+	model_save_clear(&s);
 }
 
 /* What the kernel refuses by itself; 1: both are one file already. */
@@ -167,11 +214,17 @@ int step_rename(struct model *m, int proc, const char *from, const char *to)
 			take_away(&a, &b);
 		else if (!expected)
 			expected = tree_rename(place_tree(&a), a.rel, place_tree(&b), b.rel);
-		step_expect(m, what, to, got, expected > 0 ? 0 : expected);
+		if (!expected && !a.v)
+			model_draft_touched(a.env, a.rel);
+		if (expected > 0)
+			step_expect(m, what, to, got, 0);
+		else
+			came(m, proc, &b, what, to, expected, got);
+		expected = got;
 	}
 	place_clear(&a);
 	place_clear(&b);
-	return expected > 0 ? 0 : expected;
+	return expected;
 }
 
 static void link_local(struct place *from, struct place *to)
@@ -213,9 +266,30 @@ int step_link(struct model *m, int proc, const char *from, const char *to)
 	} else {
 		if (!expected)
 			link_local(&a, &b);
-		step_expect(m, what, to, got, expected);
+		came(m, proc, &b, what, to, expected, got);
+		expected = got;
 	}
 	place_clear(&a);
 	place_clear(&b);
 	return expected;
+}
+
+int step_fsyncdir(struct model *m, int proc, const char *path)
+{
+	struct msave s = {0};
+	struct place p;
+	bool draft;
+	int got = REAL(fsyncdir, proc, path);
+
+	place_at(m, path, &p);
+	draft = !p.v && !strchr(p.rel, '/') && p.rel[0] != '.' && p.t && p.t->kind == TREE_DIR &&
+		tree_child(p.t, "spec.yml");
+	if (draft)
+		model_publish(m, p.env, p.rel, p.rel, &s);
+	step_expect_either(m, "fsync", path, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);
+	if (draft)
+		model_published_draft(m, p.env, p.rel, &s, got, -1);
+	model_save_clear(&s);
+	place_clear(&p);
+	return got;
 }

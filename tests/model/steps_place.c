@@ -49,7 +49,8 @@ void place_at(struct model *m, const char *path, struct place *out)
 	*out = (struct place){.env = env_of(m, path, &rest)};
 	len = strcspn(rest, "/");
 	path_print(name, "%.*s", (int)len, rest);
-	out->v = model_version(out->env, name);
+	out->v = strcmp(name, "latest") == 0 ? model_latest(out->env)
+					     : model_version(out->env, name);
 	if (out->v && (!model_shows(out->env, out->v, false) || !rest[len]))
 		out->v = NULL;
 	if (out->v) {
@@ -82,7 +83,8 @@ static bool has_parent(struct tree *dir, const char *rel)
 struct tree *place_tree(struct place *p)
 {
 	const char *last = strrchr(p->rel, '/');
-	struct tree *to;
+	struct tree *to, *published;
+	bool own_dir;
 
 	if (!p->v)
 		return p->env->top;
@@ -90,7 +92,11 @@ struct tree *place_tree(struct place *p)
 		return p->v->local;
 	if (tree_at(p->env->scratch, p->rel))
 		return p->env->scratch;
-	if (has_parent(p->v->local, p->rel))
+	/* In a directory that only this version has, what is made is its own. */
+	published = model_files(p->v);
+	own_dir = has_parent(p->v->local, p->rel) && !has_parent(published, p->rel);
+	tree_free(published);
+	if (own_dir)
 		return p->v->local;
 	to = p->env->scratch;
 	if (p->v->glowing && !tempname_is(last ? last + 1 : p->rel) &&

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "client/cleanup.h"
-#include "fs/spec.h"
 
 enum { TAGS = 32, NAMES = 64 };
 
@@ -27,138 +26,25 @@ static int change_errno(const struct model *m)
 	}
 }
 
-/* What it makes of a publication; 1 for one that is made, with its answer lost. */
-static int publish_errno(const struct model *m, bool context)
-{
-	switch (m->fault) {
-	case FAULT_PUT:
-		return -EIO;
-	case FAULT_UPLOAD:
-		return context ? -EIO : 0;
-	case FAULT_LOOK:
-		return -ETIMEDOUT;
-	case FAULT_LOST:
-		return 1;
-	default:
-		return change_errno(m);
-	}
-}
-
 /* ---- publishing ---- */
-
-/* Takes out of a draft what is in the version made of it, and directories that are empty then. */
-static bool clear_dir(struct tree *dir, const struct tree *published)
-{
-	for (struct tree *t = dir->first, *next; t; t = next) {
-		const struct tree *twin = NULL;
-
-		next = t->next;
-		for (const struct tree *p = published ? published->first : NULL; p; p = p->next)
-			if (strcmp(p->name, t->name) == 0)
-				twin = p;
-		if (t->kind == TREE_DIR ? clear_dir(t, twin) : twin && twin->kind == TREE_FILE)
-			tree_free(tree_take(dir, t->name));
-	}
-	return !dir->first;
-}
-
-/* The files that a version is made of, and those derived from it, as a draft has them. */
-static void clear_draft(struct menv *env, const char *draft, const struct version *v,
-			const struct tree *context)
-{
-	static const char *const names[] = {"spec.yml", "Dockerfile", "build.log", "conda.yml"};
-	struct tree *dir = tree_child(env->top, draft), *published = tree_new("", TREE_DIR);
-	struct bytes *none = bytes_new("", 0);
-	struct mversion like = {.v = (struct version *)v, .context = (struct tree *)context};
-	struct tree *files = model_files(&like);
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (v->conda || strcmp(names[i], "conda.yml") != 0)
-			tree_put(files, names[i], none);
-	if (clear_dir(dir, files))
-		tree_free(tree_take(env->top, draft));
-	tree_free(files);
-	tree_free(published);
-	bytes_unref(none);
-}
-
-/* What mv says, and whether the version is made; *v and *context are what is to be. */
-static int predict(struct model *m, struct menv *env, const char *draft, const char *version,
-		   struct version **v, struct tree **context)
-{
-	struct tree *dir = tree_child(env->top, draft);
-	int rc;
-
-	if (!dir)
-		return -ENOENT;
-	if (dir->kind != TREE_DIR)
-		return -EROFS;
-	if (spec_check_name("version", version, NULL))
-		return -EBADMSG;
-	if (model_version(env, version))
-		return -EEXIST;
-	rc = model_read(dir, env->name, version, v, context);
-	return rc ? rc : publish_errno(m, *context != NULL);
-}
-
-static struct bytes *text_of(struct menv *env, const char *draft, const char *name)
-{
-	struct tree *t = tree_child(tree_child(env->top, draft), name);
-
-	return t && t->kind == TREE_FILE ? bytes_new(t->bytes->data, t->bytes->len) : NULL;
-}
-
-/* For whoever published it the file goes on being what it was. */
-static void go_on_showing(struct model *m, struct mversion *v, const char *rel,
-			  const struct bytes *text, int proc)
-{
-	if (!text)
-		return;
-	model_keep(v, rel, text, false);
-	model_echo(m, v, rel, text, proc);
-}
 
 void step_publish(struct model *m, int proc, struct menv *env, const char *draft,
 		  const char *version)
 {
 	char from[TREE_PATH], to[TREE_PATH], a[TREE_PATH], b[TREE_PATH];
-	struct mversion *made;
-	struct bytes *spec, *conda;
-	struct version *v = NULL;
-	struct tree *context = NULL;
 	const struct mversion *shown = model_version(env, version);
-	int expected = predict(m, env, draft, version, &v, &context), got;
+	struct msave s;
+	int got;
 
 	path_print(from, "%s/%s", env->name, draft);
 	path_print(to, "%s/%s", env->name, version);
+	model_publish(m, env, draft, version, &s);
 	got = m->b->ops->rename(m->b, proc, step_path(m, from, a), step_path(m, to, b), 0);
 	if (shown && model_shows(env, shown, false) && got == -ENOTEMPTY)
 		got = -EEXIST; /* the kernel may ask first whether the directory is empty */
-	if (expected == 1) {
-		/* Looked up: it is there. */
-		expected = got == 0 ? 0 : -ETIMEDOUT;
-		m->expected.puts++;
-		if (got)
-			model_add(m, env, version_ref(v), context ? context : NULL);
-	} else if (!expected) {
-		m->expected.puts++;
-	}
-	step_expect(m, "publish", to, got, expected);
-	if (!expected) {
-		spec = text_of(env, draft, "spec.yml");
-		conda = text_of(env, draft, "conda.yml");
-		clear_draft(env, draft, v, context);
-		made = model_add(m, env, v, context);
-		made->noted = made->glowing = true;
-		go_on_showing(m, made, "spec.yml", spec, proc);
-		go_on_showing(m, made, "conda.yml", v->conda ? conda : NULL, proc);
-		bytes_unref(spec);
-		bytes_unref(conda);
-		return;
-	}
-	version_unref(v);
-	if (expected != -ETIMEDOUT)
-		tree_free(context);
+	step_expect_either(m, "publish", to, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);
+	model_published_draft(m, env, draft, &s, got, proc);
+	model_save_clear(&s);
 }
 
 /* ---- tags ---- */
@@ -429,10 +315,15 @@ void step_fault(struct model *m, enum service_fault fault)
 void step_remount(struct model *m, bool crash)
 {
 	step_fault(m, FAULT_NONE);
+	for (int i = 0; i < MODEL_FDS; i++)
+		if (m->fds[i].open)
+			step_close(m, i, CLOSE_OWN);
 	if (m->b->ops->remount(m->b, crash) == -ENOSYS)
 		return;
 	for (int proc = 1; proc < BACKEND_PROCS; proc++)
 		m->generations[proc]++;
+	if (!crash)
+		model_draft_flush(m);
 	model_pass(m);
 	for (size_t i = 0; i < MODEL_ENVS; i++)
 		for (struct mversion *v = m->envs[i].versions; v; v = v->next)

@@ -45,6 +45,7 @@ struct tree {
 	struct bytes *other; /* what it may hold as well; NULL: nothing */
 	char *target;        /* a link's */
 	struct tree *first;  /* a directory's */
+	bool waiting;        /* a draft that is published when it is quiet */
 	struct tree *next;
 };
 
