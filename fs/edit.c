@@ -187,6 +187,8 @@ static int adopt(struct fsys *fs, struct node *n, const char *copy, const char *
 		rc = local_identify(fs->local, path, &st, number);
 	if (!rc)
 		rc = node_set_local(fs->nodes, n, path, number);
+	if (!rc)
+		edits_hold(fs->edits, vdir, rel, node_hold(fs->nodes, n->ino));
 	return rc;
 }
 

@@ -10,6 +10,7 @@
 struct file {
 	struct file *next;
 	struct edit edit;
+	void *held;
 	char rel[];
 };
 
@@ -25,6 +26,8 @@ struct dir {
 
 struct edits {
 	int64_t (*now)(void);
+	void (*release)(void *arg, void *held);
+	void *release_arg;
 	pthread_mutex_t moving;
 	pthread_mutex_t lock; /* taken inside moving */
 	struct dir *dirs;     /* protected by lock; as many as somebody works in at the moment */
@@ -42,6 +45,12 @@ struct edits *edits_new(int64_t (*now)(void))
 	return t;
 }
 
+void edits_set_release(struct edits *t, void (*fn)(void *arg, void *held), void *arg)
+{
+	t->release = fn;
+	t->release_arg = arg;
+}
+
 void edits_lock(struct edits *t)
 {
 	pthread_mutex_lock(&t->moving);
@@ -52,10 +61,18 @@ void edits_unlock(struct edits *t)
 	pthread_mutex_unlock(&t->moving);
 }
 
-static void dir_free(struct dir *d)
+static void give_back(struct edits *t, void *held)
+{
+	if (held && t->release)
+		t->release(t->release_arg, held);
+}
+
+/* Of a directory without files, or at the end of the table: nobody has a lock. */
+static void dir_free(struct edits *t, struct dir *d)
 {
 	for (struct file *f = d->files, *next; f; f = next) {
 		next = f->next;
+		give_back(t, f->held);
 		free(f);
 	}
 	free(d->base);
@@ -69,7 +86,7 @@ void edits_free(struct edits *t)
 		return;
 	for (struct dir *d = t->dirs, *next; d; d = next) {
 		next = d->next;
-		dir_free(d);
+		dir_free(t, d);
 	}
 	pthread_mutex_destroy(&t->moving);
 	pthread_mutex_destroy(&t->lock);
@@ -122,7 +139,7 @@ static void tidy(struct edits *t)
 			continue;
 		}
 		*p = d->next;
-		dir_free(d);
+		dir_free(t, d);
 	}
 }
 
@@ -162,6 +179,7 @@ int edits_add(struct edits *t, const char *dir, const char *rel, bool fresh)
 
 static void remove_file(struct edits *t, const char *dir, const char *rel, int64_t kept_until)
 {
+	void *held = NULL;
 	struct dir *d;
 
 	pthread_mutex_lock(&t->lock);
@@ -170,6 +188,7 @@ static void remove_file(struct edits *t, const char *dir, const char *rel, int64
 		if (strcmp(f->rel, rel) != 0)
 			continue;
 		*p = f->next;
+		held = f->held;
 		free(f);
 		if (!d->files)
 			d->kept_until = kept_until;
@@ -177,6 +196,21 @@ static void remove_file(struct edits *t, const char *dir, const char *rel, int64
 	}
 	tidy(t);
 	pthread_mutex_unlock(&t->lock);
+	give_back(t, held);
+}
+
+void edits_hold(struct edits *t, const char *dir, const char *rel, void *held)
+{
+	struct file *f;
+
+	pthread_mutex_lock(&t->lock);
+	f = find(t, dir, rel);
+	if (f && !f->held) {
+		f->held = held;
+		held = NULL;
+	}
+	pthread_mutex_unlock(&t->lock);
+	give_back(t, held);
 }
 
 void edits_remove(struct edits *t, const char *dir, const char *rel)

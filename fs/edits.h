@@ -45,7 +45,10 @@ struct edit {
 };
 
 struct edits *edits_new(int64_t (*now)(void)); /* NULL: clock_mono() */
-void edits_free(struct edits *t);              /* NULL is allowed */
+
+/* What edits_hold() was given goes back through fn, without locks that it could need. */
+void edits_set_release(struct edits *t, void (*fn)(void *arg, void *held), void *arg);
+void edits_free(struct edits *t); /* NULL is allowed */
 
 /* Around each move of a file between areas and the change of its state: renames on the local disk
  * only, nothing that waits. */
@@ -59,6 +62,12 @@ void edits_remove(struct edits *t, const char *dir, const char *rel);
 /* The same for a file whose name is free only until the next file gets it, as in the middle of a
  * save: what is known of the directory is remembered for EDITS_LIFE. */
 void edits_leave(struct edits *t, const char *dir, const char *rel);
+
+/*
+ * Keeps `held` for as long as the file is edited: its inode number stays what it was, though the
+ * kernel may forget it. Given back at once when there is no such file, or it has one already.
+ */
+void edits_hold(struct edits *t, const char *dir, const char *rel, void *held);
 
 /* false when there is none. out may be NULL. */
 bool edits_get(struct edits *t, const char *dir, const char *rel, struct edit *out);

@@ -40,6 +40,7 @@ enum {
 	MAX_IDLE_THREADS = 8,
 	NEGATIVE_MS = 2000,    /* how long an error is remembered */
 	INTERACTIVE_SPARE = 2, /* workers that readahead leaves alone */
+	END_AGAIN_MS = 10,
 };
 
 /* Everything one mount holds, in the order in which it is taken down (last first). */
@@ -67,6 +68,8 @@ struct mount {
 	struct fuse_session *se;
 	sigset_t signals; /* the mask that this process was started with */
 	atomic_bool stopping;
+	pthread_t loop; /* who waits for the end of the loop, */
+	atomic_bool looping;
 	bool mounted;
 	pthread_t watcher;
 	bool watching;
@@ -100,8 +103,6 @@ static void on_signal(int sig)
 		return;
 	}
 	atomic_store(&m->stopping, true);
-	if (m->se)
-		fuse_session_exit(m->se);
 	tell_watcher(m, WAKE_STOP);
 }
 
@@ -117,6 +118,20 @@ static int handle_signals(struct mount *m)
 	    sigaction(SIGHUP, &act, NULL) < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0)
 		return -errno;
 	return 0;
+}
+
+/*
+ * Ends the loop, whose wait a signal ends. libfuse looks whether it is to end and waits after that:
+ * a signal in between is lost, so it is told until it has heard.
+ */
+static void end_loop(struct mount *m)
+{
+	if (m->se)
+		fuse_session_exit(m->se);
+	while (atomic_load(&m->looping)) {
+		pthread_kill(m->loop, SIGINT);
+		poll(NULL, 0, END_AGAIN_MS);
+	}
 }
 
 /*
@@ -149,6 +164,12 @@ static void *watch(void *arg)
 	/* Drafts that only waited for quiet are published while the service can still be asked. */
 	settle_stop(m->settle, m->fsys.save_timeout);
 	catalog_stop(m->catalog);
+	/*
+	 * While requests are answered: to tell the kernel of a change in a directory waits for the
+	 * rename there that waits for us.
+	 */
+	notify_stop(m->notify);
+	end_loop(m);
 	return NULL;
 }
 
@@ -261,12 +282,19 @@ static int open_part(struct mount *m, const char *path)
 	return rc ? rc : local_open_dir(m->local, path);
 }
 
+static void release_node(void *nodes, void *held)
+{
+	node_put(nodes, held);
+}
+
 static int open_upper(struct mount *m, struct err *e)
 {
 	_cleanup_free_ char *journal = local_join(upper_run_path(m->run), "journal");
 	int rc = journal ? 0 : -ENOMEM;
 
 	m->edits = edits_new(NULL);
+	if (m->edits)
+		edits_set_release(m->edits, release_node, m->nodes);
 	m->seen = seen_new();
 	m->freenames = freenames_new();
 	if (rc || !m->edits || !m->seen || !m->freenames)
@@ -405,7 +433,10 @@ static int run_loop(struct mount *m)
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
 	fuse_loop_cfg_set_idle_threads(config, MAX_IDLE_THREADS);
+	m->loop = pthread_self();
+	atomic_store(&m->looping, true);
 	rc = fuse_session_loop_mt(m->se, config);
+	atomic_store(&m->looping, false);
 	fuse_loop_cfg_destroy(config);
 	return rc > 0 ? 0 : rc; /* positive: a signal ended it */
 }

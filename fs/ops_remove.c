@@ -41,14 +41,21 @@ static int unlink_local(struct fsys *fs, struct node *dir, const char *name, con
 	_cleanup_free_ char *vdir = NULL;
 	struct upper_place p;
 	uint64_t published;
+	int rc = 0;
 
-	if (upper_parse(path, &p) || (p.area != UPPER_SHOWN && p.area != UPPER_EDIT))
+	if (upper_parse(path, &p) || !upper_is_asset(p.version, p.rel) ||
+	    (p.area != UPPER_SHOWN && p.area != UPPER_EDIT && p.area != UPPER_LOCAL))
 		return remove_local(fs, dir, path, 0);
 	vdir = upper_dir(&p);
 	if (!vdir)
 		return -ENOMEM;
 	published = ops_published(fs, dir, name, c);
-	edit_leave(fs, vdir, p.rel);
+	if (p.area == UPPER_LOCAL)
+		rc = remove_local(fs, dir, path, 0);
+	else
+		edit_leave(fs, vdir, p.rel);
+	if (rc)
+		return rc;
 	return published ? whiteout_add(fs->whiteouts, tree_group(dir), published) : 0;
 }
 

@@ -159,7 +159,8 @@ static int move_onto_asset(struct renaming *r, const char *target)
 	int rc = S_ISREG(r->item->type) ? 0 : -EPERM;
 
 	if (!rc)
-		rc = save_onto(r->fs, r->to->scope, r->item->local, target, false, r->by, r->e);
+		rc = save_errno(
+			save_onto(r->fs, r->to->scope, r->item->local, target, false, r->by, r->e));
 	if (rc)
 		return rc;
 	ops_uncover(r->fs, r->to, ops_published(r->fs, r->to, r->newname, r->call));
@@ -355,7 +356,7 @@ static int publish(struct renaming *r)
 	rc = check_version(r, version);
 	if (rc)
 		return rc;
-	return save_draft_as(r->fs, r->to, r->item->local, version, r->by, r->e);
+	return save_errno(save_draft_as(r->fs, r->to, r->item->local, version, r->by, r->e));
 }
 
 /*

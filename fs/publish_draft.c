@@ -437,17 +437,52 @@ static int register_draft(struct published *p, const struct assetdir *dir, const
 	return p->vdir ? 0 : -ENOMEM;
 }
 
+/* spec.yml and conda.yml as they were before they were read: what was written since is not
+ * published. */
+struct texts {
+	struct stat spec, conda; /* st_ino 0: not there */
+};
+
+static void stat_texts(int dir, struct texts *t)
+{
+	if (fstatat(dir, "spec.yml", &t->spec, AT_SYMLINK_NOFOLLOW) < 0)
+		t->spec = (struct stat){0};
+	if (fstatat(dir, "conda.yml", &t->conda, AT_SYMLINK_NOFOLLOW) < 0)
+		t->conda = (struct stat){0};
+}
+
+static void as_before(struct parts *parts, const struct texts *before)
+{
+	for (size_t i = 0; i < parts->n; i++) {
+		struct part *part = &parts->parts[i];
+
+		if (!part->rel)
+			continue;
+		if (strcmp(part->rel, "spec.yml") == 0 && before->spec.st_ino)
+			part->st = before->spec;
+		/* Under another name it was not looked at. */
+		if (strcmp(part->rel, "conda.yml") == 0 && before->conda.st_ino &&
+		    strcmp(base_name(part->path), "conda.yml") == 0)
+			part->st = before->conda;
+	}
+}
+
 static int publish_open(struct published *p, int fd, int root, const char *env, const char *version,
 			struct call *c, struct err *e)
 {
 	struct parts parts = {0};
 	struct assetdir *dir;
+	struct texts before;
 	uint64_t id = 0;
-	int rc = assetdir_read(fd, "spec.yml", root, env, version, &dir, e);
+	int rc;
 
+	stat_texts(fd, &before);
+	rc = assetdir_read(fd, "spec.yml", root, env, version, &dir, e);
 	if (rc)
 		return rc;
 	rc = collect_parts(p->fs, p->path, dir, &parts);
+	if (!rc)
+		as_before(&parts, &before);
 	if (!rc)
 		rc = register_draft(p, dir, env, version, c, &id, e);
 	if (!rc) {

@@ -1,8 +1,10 @@
 """Saving while other programs are at the same file: nobody's half is published, and nobody is told of a save that was none."""
 import errno
 import os
+import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -125,3 +127,36 @@ def test_two_files_of_a_draft_that_are_written_at_once_are_one_version(service, 
         conda.write("- numpy\n")
     assert versions(service) == {"1", "2"}
     assert "numpy" in service.get_version("a", "2")["properties"]["condaFile"]
+
+
+@pytest.mark.deadline(240)
+@pytest.mark.parametrize("attempt", range(4))
+def test_a_signal_ends_the_mount_while_drafts_are_published(service, make_mount, attempt):
+    """The kernel is told of each new version: it must not wait for a rename that nobody answers any more."""
+    mount = make_mount(service=service)
+    env = mount.local / "new"
+    env.mkdir()
+    begun = threading.Event()
+
+    def publish(first):
+        for number in range(first, first + 100):
+            try:
+                draft = env / f".{number}"
+                draft.mkdir()
+                (draft / "spec.yml").write_text(SPEC.format(number).replace("name: a\n", ""))
+                draft.rename(env / str(number))
+            except OSError as error:
+                assert error.errno in (errno.EIO, errno.EINTR, errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT)
+                return
+            begun.set()
+
+    publishers = [threading.Thread(target=publish, args=(first,)) for first in (1000, 2000, 3000)]
+    for publisher in publishers:
+        publisher.start()
+    begun.wait(60)
+    time.sleep(attempt / 20)
+    mount.process.send_signal(signal.SIGTERM)
+    assert mount.process.wait(30) == 0
+    for publisher in publishers:
+        publisher.join(30)
+    mount.kill()  # what is left: its directory

@@ -63,6 +63,11 @@ static int open_part(struct fsys *fs, const char *path)
 	return fd;
 }
 
+static void release_node(void *nodes, void *held)
+{
+	node_put(nodes, held);
+}
+
 static void open_upper(struct mini_mount *m, const char *dir)
 {
 	_cleanup_free_ char *journal = NULL;
@@ -71,6 +76,7 @@ static void open_upper(struct mini_mount *m, const char *dir)
 	must_be(local_open(dir, &fs->local, NULL));
 	must_be(upper_begin(fs->local, &fs->run, NULL));
 	fs->edits = must(edits_new(moved_clock));
+	edits_set_release(fs->edits, release_node, fs->nodes);
 	fs->seen = must(seen_new());
 	fs->freenames = must(freenames_new());
 	journal = must(local_join(upper_run_path(fs->run), "journal"));
@@ -182,6 +188,9 @@ const char *mini_unmount(struct mini_mount *m, bool crash, char *problem, size_t
 		snprintf(problem, size, "%s", seen);
 	notify_stop(fs->notify);
 	mini_free(m->mini);
+	/* What is on show keeps its inode; nothing else may. */
+	edits_free(fs->edits);
+	fs->edits = NULL;
 	left = node_count(fs->nodes);
 	catalog_stop(fs->catalog);
 	catalog_free(fs->catalog);

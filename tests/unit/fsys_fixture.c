@@ -64,6 +64,11 @@ static int open_part(struct fsys_fixture *f, const char *path)
 	return fd;
 }
 
+static void release_node(void *nodes, void *held)
+{
+	node_put(nodes, held);
+}
+
 static void open_upper(struct fsys_fixture *f)
 {
 	_cleanup_free_ char *root = local_join(f->dir, "state");
@@ -73,6 +78,7 @@ static void open_upper(struct fsys_fixture *f)
 	assert_int_equal(local_open(root, &f->fs.local, &e), 0);
 	assert_int_equal(upper_begin(f->fs.local, &f->fs.run, &e), 0);
 	f->fs.edits = edits_new(get_time);
+	edits_set_release(f->fs.edits, release_node, f->fs.nodes);
 	f->fs.seen = seen_new();
 	f->fs.freenames = freenames_new();
 	f->kept_dir = open_part(f, ".kept");
