@@ -3,7 +3,7 @@
  * once, then thousands at random.
  *
  *   MODEL_SEED=n    the first seed (1); a failure prints the seed of its sequence
- *   MODEL_RUNS=n    how many sequences
+ *   MODEL_RUNS=n    how many sequences (1000; fewer with a sanitizer)
  *   MODEL_OPS=text  this sequence instead, as a failure prints it
  *   MODEL_VERBOSE=1 tells every call
  *   MODEL_MOUNT=directory, MODEL_URL, MODEL_TOKEN: in a mounted directory, by system calls, with
@@ -30,8 +30,15 @@
 #include "tests/model/regressions.h"
 #include "tests/model/steps.h"
 
+#if defined(__SANITIZE_THREAD__)
+enum { RUNS = 100 };
+#elif defined(__SANITIZE_ADDRESS__)
+enum { RUNS = 250 };
+#else
+enum { RUNS = 1000 };
+#endif
+
 enum {
-	RUNS = 1000,
 	LENGTH = 30,
 	BATCH = 50,
 	FAILURES = 3, /* and it has seen enough */
