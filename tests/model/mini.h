@@ -28,6 +28,10 @@ struct mini *mini_new(struct fsys *fs);
 /* Releases what is still open and forgets every inode. */
 void mini_free(struct mini *m);
 
+/* Everything that is open is gone, without a flush or a release: the file system is about to die.
+ */
+void mini_crash(struct mini *m);
+
 /*
  * What the file system did that no file system may do (a request without an answer or with two, an
  * inode that changes its type, ...); NULL when there was nothing. Borrowed.

@@ -30,6 +30,21 @@ static struct mini_file *file_new(struct mini *m, struct mini_inode *inode, int 
 	return f;
 }
 
+static void file_free(struct mini_file *f)
+{
+	f->inode->opens--;
+	*f->link = f->next;
+	if (f->next)
+		f->next->link = f->link;
+	free(f);
+}
+
+void mini_crash(struct mini *m)
+{
+	while (m->files)
+		file_free(m->files);
+}
+
 static void release(struct mini_file *f, pid_t by)
 {
 	struct fuse_req *req =
@@ -38,11 +53,7 @@ static void release(struct mini_file *f, pid_t by)
 
 	ops_table.release(req, f->inode->ino, &fi);
 	mini_wait(req, REPLY_ERR); /* nobody hears its result */
-	f->inode->opens--;
-	*f->link = f->next;
-	if (f->next)
-		f->next->link = f->link;
-	free(f);
+	file_free(f);
 }
 
 void mini_release_all(struct mini *m)

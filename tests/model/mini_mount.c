@@ -181,6 +181,7 @@ const char *mini_unmount(struct mini_mount *m, bool crash, char *problem, size_t
 		/* What a dead process does not do any more it can't do here either. */
 		catalog_stop(fs->catalog);
 		service_cut(fs->source, true);
+		mini_crash(m->mini);
 	}
 	settle_stop(fs->settle, fs->save_timeout);
 	seen = mini_problem(m->mini);

@@ -43,7 +43,7 @@ static const struct {
 	{"theirtag", "evt", op_others_tag, 3},
 	{"fault", "F", op_fault, 3},
 	{"well", "", op_well, 6},
-	{"remount", "c", op_remount, 1},
+	{"remount", "c", op_remount, 2},
 	{"pass", "", op_pass, 3},
 	{"forget", "", op_forget, 3},
 	{"hold", "saeDfp", op_hold, 6},

@@ -67,6 +67,9 @@ void step_child(struct model *m, int fd);
 /* Closes it, then writes by a mapping. */
 int step_close_mapped(struct model *m, int fd, const void *data, size_t len);
 
+/* The file system dies: nothing that is open is closed. */
+void step_lose_files(struct model *m);
+
 /* A process ends; what it had open is closed. */
 void step_end(struct model *m, int proc, enum proc_end how);
 

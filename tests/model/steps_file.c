@@ -443,3 +443,35 @@ void step_end(struct model *m, int proc, enum proc_end how)
 	m->generations[proc]++;
 	model_sweep(m);
 }
+
+/* ---- the end of the file system ---- */
+
+/* What was not saved lies beside the published file at the next mount, under a name that is free.
+ */
+static void put_aside(struct mversion *v, const struct medit *e)
+{
+	struct bytes *copy = bytes_new(e->bytes->data, e->bytes->len);
+	char name[TREE_PATH];
+
+	path_print(name, "%s.rejected", e->rel);
+	for (int i = 1; tree_at(v->local, name); i++)
+		path_print(name, "%s.rejected.%d", e->rel, i);
+	tree_put(v->local, name, copy);
+	bytes_unref(copy);
+	v->refused = true;
+	v->noted = false;
+}
+
+void step_lose_files(struct model *m)
+{
+	for (size_t i = 0; i < MODEL_ENVS; i++)
+		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
+			for (const struct medit *e = v->edits; e; e = e->next)
+				if (e->dirty)
+					put_aside(v, e);
+	for (int i = 0; i < MODEL_FDS; i++)
+		if (m->fds[i].open) {
+			bytes_unref(m->fds[i].bytes);
+			m->fds[i] = (struct mfd){0};
+		}
+}

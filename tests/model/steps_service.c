@@ -315,11 +315,14 @@ void step_fault(struct model *m, enum service_fault fault)
 void step_remount(struct model *m, bool crash)
 {
 	step_fault(m, FAULT_NONE);
+	if (m->b->patience_ms)
+		return; /* it is somebody else's mount */
+	if (crash)
+		step_lose_files(m);
 	for (int i = 0; i < MODEL_FDS; i++)
 		if (m->fds[i].open)
 			step_close(m, i, CLOSE_OWN);
-	if (m->b->ops->remount(m->b, crash) == -ENOSYS)
-		return;
+	m->b->ops->remount(m->b, crash);
 	for (int proc = 1; proc < BACKEND_PROCS; proc++)
 		m->generations[proc]++;
 	if (!crash)
