@@ -96,6 +96,8 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 	rc = h->sink ? 0 : begin_write(ops_fsys(req), n);
 	atomic_store(&h->wrote, true);
 	done = rc ? -1 : pwrite(h->fd, data, size, off);
+	/* Once more: what was there before this may have been published meanwhile. */
+	atomic_store(&h->wrote, true);
 	if (done < 0)
 		fuse_reply_err(req, rc ? -rc : errno);
 	else

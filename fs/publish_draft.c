@@ -16,10 +16,12 @@
 #include <unistd.h>
 
 #include "cache/catalog.h"
+#include "client/buf.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/assetdir.h"
+#include "fs/context_walk.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
 #include "fs/handle.h"
@@ -154,6 +156,21 @@ static uint64_t part_number(struct published *p, const struct part *part)
 		       : node_number(1, NODE_LOCAL, number);
 }
 
+/* The version that the text names is no wish, when it is saved once more. */
+static void remember_said(struct published *p, const char *path)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(SPEC_SIZE_MAX);
+	_cleanup_close_ int fd =
+		openat(local_fd(p->fs->local), path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct spec *spec;
+
+	if (fd < 0 || context_read_file(fd, &text) ||
+	    spec_parse(buf_str(&text), text.len, &spec, NULL))
+		return;
+	edits_set_said(p->fs->edits, p->vdir, spec->version);
+	spec_free(spec);
+}
+
 /*
  * The file is one of a published version that is edited from now on: for whoever saved it, it goes
  * on being what it was, and what those write who have it open is theirs to save.
@@ -174,6 +191,8 @@ static int go_on_editing(struct published *p, const struct part *part, unsigned 
 		return rc;
 	}
 	node_moved_local(p->fs->nodes, part->path, to);
+	if (strcmp(part->rel, "spec.yml") == 0)
+		remember_said(p, to);
 	for (; writers; writers--)
 		edits_writers(p->fs->edits, p->vdir, part->rel, 1);
 	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by ? p->by : &nobody, 0);
