@@ -53,6 +53,7 @@ struct mversion {
 	char base[VERSION_NAME]; /* what was published from here last; "": itself */
 	struct tree *gone;       /* what was removed and comes back, as empty files */
 	struct tree *local;      /* what belongs to it only: refused bytes, files of no spec */
+	bool remembered;         /* what was edited in it was only taken away for a moment */
 	bool glowing;            /* what a copying program brings belongs to it still */
 	bool refused;            /* the last save failed */
 	bool noted;              /* it may say why its names are not those that were written */
@@ -158,6 +159,9 @@ struct medit *model_edit(struct mversion *v, const char *rel);
 struct medit *model_edit_begin(struct mversion *v, const char *rel, struct bytes *bytes);
 void model_edit_drop(struct mversion *v, const char *rel);
 
+/* The same when it is only the name that is free for a moment: what is known of v is remembered. */
+void model_edit_leave(struct mversion *v, const char *rel);
+
 /* The edit that these bytes are of; NULL: none. */
 struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct menv **env,
 			    struct mversion **v);
@@ -177,7 +181,7 @@ struct msave {
 	int rc;    /* what the program is told */
 	bool lost; /* the version is made, but its answer is lost: -ETIMEDOUT would do too */
 	enum msave_what what;
-	bool nameless;     /* its spec.yml does not say of which environment */
+	bool warned;       /* its spec.yml is taken otherwise than it is written, which is told */
 	struct version *v; /* the record that is to be */
 	struct tree *context;
 };

@@ -220,7 +220,7 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 	out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
 	if (!out->rc)
 		out->rc = model_read(stage, env->name, base->name, &out->v, &out->context);
-	out->nameless = spec && !spec->name;
+	out->warned = spec && (!spec->name || spec->warnings);
 	if (!out->rc && !is_part(spec, rel))
 		out->what = SAVE_ASIDE;
 	else if (!out->rc)
@@ -454,7 +454,7 @@ static void told(struct mversion *v, const struct msave *s)
 {
 	bool may_be_nothing = s->what == SAVE_NOTHING || s->what == SAVE_UPDATED;
 
-	v->noted = v->noted || may_be_nothing || s->nameless;
+	v->noted = v->noted || may_be_nothing || s->warned;
 	if (!may_be_nothing)
 		v->refused = false;
 }

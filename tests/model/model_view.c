@@ -56,7 +56,7 @@ struct medit *model_edit_begin(struct mversion *v, const char *rel, struct bytes
 	return e;
 }
 
-void model_edit_drop(struct mversion *v, const char *rel)
+static void take_edit(struct mversion *v, const char *rel)
 {
 	for (struct medit **at = &v->edits, *e; (e = *at); at = &e->next) {
 		if (strcmp(e->rel, rel) != 0)
@@ -66,6 +66,21 @@ void model_edit_drop(struct mversion *v, const char *rel)
 		free(e);
 		break;
 	}
+}
+
+void model_edit_drop(struct mversion *v, const char *rel)
+{
+	bool any = v->edits;
+
+	take_edit(v, rel);
+	if (any && !v->edits)
+		v->base[0] = '\0';
+}
+
+void model_edit_leave(struct mversion *v, const char *rel)
+{
+	v->remembered = v->remembered || v->edits;
+	take_edit(v, rel);
 }
 
 struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct menv **env,
@@ -88,16 +103,8 @@ static bool is_over(const struct model *m, const struct medit *e)
 	return e->attempted && !e->cut ? m->generations[e->owner] != e->generation : e->old;
 }
 
-static void note_any(void *arg, const char *path, struct tree *t)
-{
-	(void)path, (void)t;
-	*(bool *)arg = true;
-}
-
 static void sweep(struct model *m, struct mversion *v)
 {
-	bool gone = false;
-
 	for (struct medit *e = v->edits, *next; e; e = next) {
 		char rel[TREE_PATH];
 
@@ -106,10 +113,6 @@ static void sweep(struct model *m, struct mversion *v)
 		if (is_over(m, e))
 			model_edit_drop(v, rel);
 	}
-	/* What was taken away for a moment is still an edit. */
-	tree_each(v->gone, note_any, &gone);
-	if (!v->edits && !gone)
-		v->base[0] = '\0';
 }
 
 void model_sweep(struct model *m)
@@ -125,7 +128,9 @@ void model_pass(struct model *m)
 		for (struct mversion *v = m->envs[i].versions; v; v = v->next) {
 			tree_free(v->gone);
 			v->gone = tree_new("", TREE_DIR);
-			v->glowing = false;
+			if (v->remembered && !v->edits)
+				v->base[0] = '\0';
+			v->glowing = v->remembered = false;
 			for (struct medit *e = v->edits; e; e = e->next)
 				e->old = true;
 		}
@@ -255,6 +260,20 @@ struct tree *model_published(struct mversion *v)
 	return files;
 }
 
+/* Puts what is in from below what is in to. */
+static void underlay(struct tree *to, struct tree *from)
+{
+	for (struct tree *c = from->first, *next; c; c = next) {
+		struct tree *t = tree_child(to, c->name);
+
+		next = c->next;
+		if (!t)
+			tree_add(to, tree_take(from, c->name));
+		else if (t->kind == TREE_DIR && c->kind == TREE_DIR)
+			underlay(t, c);
+	}
+}
+
 struct tree *model_view(struct menv *env, struct mversion *v)
 {
 	struct tree *files = model_published(v), *beside;
@@ -267,7 +286,7 @@ struct tree *model_view(struct menv *env, struct mversion *v)
 	beside = tree_new("", TREE_DIR);
 	tree_overlay(beside, env->scratch);
 	prune(tree_child(beside, "context"), files, beside);
-	tree_overlay(files, beside);
+	underlay(files, beside);
 	tree_free(beside);
 	return files;
 }

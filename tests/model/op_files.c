@@ -54,6 +54,8 @@ static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 	}
 	if (dir >= AUTO)
 		return auto_path(e, dir - AUTO, out);
+	if (!model_env_shown(e, false))
+		return false;
 	v = dir == LATEST ? model_latest(e) : model_pick(e, (unsigned int)dir - DRAFTS, false);
 	if (v && dir == LATEST)
 		path_print(out, "%s/latest", e->name);

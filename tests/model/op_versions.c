@@ -1,6 +1,7 @@
 /* op_versions - operations on versions and environments, of others, and of the world. */
 #include <stdio.h>
 
+#include "tests/model/check.h"
 #include "tests/model/dances.h"
 
 /* Programs like rm and mv are processes of their own: they end. */
@@ -150,6 +151,7 @@ void op_well(struct model *m, const int *args)
 void op_remount(struct model *m, const int *args)
 {
 	step_remount(m, args[0]);
+	check_all(m, true); /* content is known again, also when the service fails next */
 }
 
 void op_pass(struct model *m, const int *args)

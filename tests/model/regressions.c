@@ -34,6 +34,21 @@ const struct regression regressions[] = {
 	 "save e1 D4 f3 w1 k4 i2 t1 c0 a0 p2;"},
 	{"the inode number of a file that was saved, after the kernel forgot it",
 	 "save e0 D3 f1 w3 k6 i0 t3 c1 a1 p1; drop;"},
+	{"a draft is complete by a rename, and the file is closed after that (GLib)",
+	 "mkauto e0 d1 p0; save e0 D11 f0 w5 k7 i0 t3 c0 a1 p2;"},
+	{"the same, where the text names another version than the draft",
+	 "mkauto e0 d1 p0; save e0 D11 f0 w5 k5 i0 t3 c0 a1 p2;"},
+	{"what lies in a draft and in the scratch, under one name",
+	 "mkauto e1 d0 p2; save e1 D4 f6 w1 k9 i0 t3 c1 a1 p0; save e1 D10 f6 w2 k0 i1 t3 c1 a2 p2;"
+	 "fillauto e1 d0 n3 i2 t2 c1 p0;"},
+	{"two programs write to one file, and one ends",
+	 "hold s1 a2 e1 D5 f3 p1; holdwrite s1 k10 i1 t3; save e1 D7 f3 w9 k5 i0 t1 c0 a0 p0;"
+	 "end p1 h0;"},
+	{"a temporary file in a directory of a context, and a version without that directory",
+	 "save e1 D3 f4 w9 k7 i1 t0 c1 a3 p0; mkdraft e1 d0 p1; fill e1 d0 n2 i1 t3 c1 p1;"
+	 "publish e1 d0 x3 p1;"},
+	{"a file of a context is cut by a descriptor that was opened before its removal",
+	 "hold s1 a2 e1 D9 f4 p1; rm e1 v7; holdcut s1 n0; remount c0;"},
 	{"a process with threads ends without closing what it wrote (on a mount)",
 	 "save e1 D5 f2 w14 k5 i0 t1 c0 a1 p1; save e1 D4 f1 w14 k0 i2 t2 c1 a1 p2;"},
 };

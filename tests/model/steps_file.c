@@ -211,19 +211,18 @@ int step_truncate(struct model *m, int proc, const char *path, size_t size)
 
 /* ---- fsync and close ---- */
 
-/* The edit that a descriptor is of, when something of it is not saved; NULL: there is none. */
-static struct medit *dirty_edit(struct model *m, const struct mfd *f, struct menv **env,
-				struct mversion **v)
+/*
+ * The edit that the close of a descriptor saves; NULL: none. What others are writing is theirs to
+ * save; what was written by it is saved again when somebody else did so before.
+ */
+static struct medit *saves(struct model *m, const struct mfd *f, struct menv **env,
+			   struct mversion **v)
 {
 	struct medit *edit = model_edit_of(m, f->bytes, env, v);
 
-	return edit && edit->dirty && for_writing(f->flags) ? edit : NULL;
-}
-
-/* Whether its close saves: what others are writing is theirs to save. */
-static bool saves(const struct mfd *f, const struct medit *edit)
-{
-	return edit && (f->wrote || edit->writers <= 1);
+	if (!edit || !for_writing(f->flags))
+		return NULL;
+	return f->wrote || (edit->dirty && edit->writers <= 1) ? edit : NULL;
 }
 
 /*
@@ -234,10 +233,10 @@ static int checked(struct model *m, const struct mfd *f, const char *what, int g
 {
 	struct mversion *v;
 	struct menv *env;
-	const struct medit *edit = dirty_edit(m, f, &env, &v);
+	const struct medit *edit = model_edit_of(m, f->bytes, &env, &v);
 	struct msave save = {0};
 
-	if (edit)
+	if (edit && edit->dirty && for_writing(f->flags))
 		model_save(m, env, v, edit->rel, edit->bytes, &save);
 	step_expect_either(m, what, edit ? edit->rel : "", got, save.rc,
 			   save.rc == -EBADMSG ? save.rc : 0);
@@ -342,13 +341,11 @@ static void closed(struct model *m, struct mfd *f, int got)
 {
 	struct mversion *v;
 	struct menv *env;
-	struct medit *edit = dirty_edit(m, f, &env, &v);
+	struct medit *edit = saves(m, f, &env, &v);
 	struct msave save = {0};
 
 	if (closed_in_draft(m, f, got, true))
 		return;
-	if (!saves(f, edit))
-		edit = NULL;
 	if (edit) {
 		edit->killed = false;
 		model_save(m, env, v, edit->rel, edit->bytes, &save);
@@ -379,7 +376,7 @@ void step_child(struct model *m, int fd)
 	struct mversion *v;
 	struct menv *env;
 
-	if (saves(f, dirty_edit(m, f, &env, &v)))
+	if (saves(m, f, &env, &v))
 		checked(m, f, "close by a child", got);
 	else
 		step_expect(m, "close by a child", "", got, f->wrote ? check_in_draft(m, f) : 0);
@@ -409,9 +406,9 @@ static void killed(struct model *m, struct mfd *f)
 	struct draft_place at;
 	struct mversion *v;
 	struct menv *env;
-	struct medit *edit = dirty_edit(m, f, &env, &v);
+	struct medit *edit = saves(m, f, &env, &v);
 
-	if (saves(f, edit))
+	if (edit)
 		edit->killed = true;
 	if (f->wrote && model_draft_of(m, f->bytes, &at))
 		tree_child(at.env->top, at.draft)->waiting = f->wrote = false;
@@ -422,9 +419,9 @@ static void exited(struct model *m, struct mfd *f)
 {
 	struct mversion *v;
 	struct menv *env;
-	struct medit *edit = dirty_edit(m, f, &env, &v);
+	struct medit *edit = saves(m, f, &env, &v);
 
-	if (saves(f, edit))
+	if (edit)
 		saved_unheard(m, env, v, edit, f->proc);
 	f->wrote = f->wrote && !closed_in_draft(m, f, 0, false);
 	released(m, f);

@@ -122,7 +122,7 @@ static void bring(struct model *m, int proc, struct place *from, struct place *t
 		if (dir)
 			tree_free(tree_take(dir, name));
 		tree_unlink(to->v->local, to->rel);
-		model_edit_drop(to->v, to->rel);
+		model_edit_leave(to->v, to->rel);
 		edit = model_edit_begin(to->v, to->rel, bytes_ref(bytes));
 		model_saved(m, to->env, to->v, edit, &save, got, proc);
 	}

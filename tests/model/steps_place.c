@@ -118,7 +118,7 @@ struct bytes *place_leave(struct place *p)
 		bytes = bytes_ref(p->t->bytes);
 	else
 		bytes = bytes_new(p->t->bytes->data, p->t->bytes->len);
-	model_edit_drop(p->v, p->rel);
+	model_edit_leave(p->v, p->rel);
 	tree_unlink(p->v->local, p->rel); /* where it is there */
 	if (tree_at(published, p->rel))
 		tree_put(p->v->gone, p->rel, bytes);

@@ -185,7 +185,7 @@ static void clear_beside(struct menv *env, struct mversion *v)
 	tree_free(v->local);
 	v->local = tree_new("", TREE_DIR);
 	while (v->edits)
-		model_edit_drop(v, v->edits->rel);
+		model_edit_leave(v, v->edits->rel);
 }
 
 void step_rm_version(struct model *m, int proc, struct menv *env, struct mversion *v)
