@@ -12,6 +12,7 @@
 #include "fs/name.h"
 #include "fs/publish.h"
 #include "fs/settle.h"
+#include "fs/tempname.h"
 #include "fs/upper.h"
 
 bool tree_is_draft_name(const char *name)
@@ -245,15 +246,24 @@ static int add_environment_files(struct fsys *fs, struct listing *l, struct node
 	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
 }
 
-/* Temporary files that lie in contexts have a directory there, also for versions that have none. */
+/* A directory that is there only because temporary files of contexts lie in it. */
+static bool is_way_to_scratch(const struct tree_item *item, const char *in)
+{
+	return item->kind == NODE_LOCAL && S_ISDIR(item->type) && !tempname_is(item->name) &&
+	       (*in ? strncmp(in, "context", strlen("context")) == 0
+		    : strcmp(item->name, "context") == 0);
+}
+
+/* Versions that have no such directory do not get one by that. */
 static int add_scratch(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
 		       const char *in, const char *wanted)
 {
-	bool had = listed(l, "context");
+	size_t had = l->count;
 	int rc = add_area(fs, l, dir, UPPER_SCRATCH, vdir, in, wanted);
 
-	if (!rc && !*in && !had)
-		remove_item(l, "context");
+	for (size_t i = had; !rc && i < l->count; i++)
+		if (is_way_to_scratch(&l->items[i], in))
+			l->items[i--] = l->items[--l->count];
 	return rc;
 }
 
