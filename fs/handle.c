@@ -118,6 +118,7 @@ unsigned int handles_adopt(struct handles *hs, uint64_t ino)
 		if (h->ino != ino || !is_writing(h))
 			continue;
 		h->counted = true;
+		atomic_store(&h->wrote, false);
 		writers++;
 	}
 	pthread_mutex_unlock(&hs->lock);

@@ -57,8 +57,9 @@ int handles_stat(struct handles *hs, uint64_t ino, struct stat *st);
 bool handles_writing(struct handles *hs, bool (*fn)(const struct handle *h, void *arg), void *arg);
 
 /*
- * The file becomes one that is edited (edits.h): all that have it open for writing are marked as
- * counted. Returns how many there are. With edits_lock() held, so that none is opened meanwhile.
+ * The file, with all that was written to it so far, becomes one that is edited (edits.h): all that
+ * have it open for writing are marked as counted, and as having written nothing since. Returns how
+ * many there are. With edits_lock() held, so that none is opened meanwhile.
  */
 unsigned int handles_adopt(struct handles *hs, uint64_t ino);
 

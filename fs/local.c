@@ -144,6 +144,27 @@ int local_open_dir(struct local *l, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
+int local_each(struct local *l, const char *path, local_name_fn *fn, void *arg)
+{
+	int fd = local_open_dir(l, path), rc = 0;
+	const struct dirent *d;
+	DIR *dir;
+
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(fd);
+	if (!dir) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	while (!rc && (d = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			rc = fn(arg, path, d->d_name);
+	closedir(dir);
+	return rc;
+}
+
 /*
  * Takes over fd. Removes every directory below it that is empty, or gets so; and all files when
  * they go too.

@@ -57,6 +57,14 @@ int local_stat(struct local *l, const char *path, struct stat *st);
 /* Opens a directory for reading its names. A descriptor or a negative errno. */
 int local_open_dir(struct local *l, const char *path);
 
+/*
+ * Calls fn with every name in the directory at path, in the disk's order, until it returns
+ * something else than 0: that, or 0, or a negative errno when the directory can't be read (-ENOENT:
+ * there is none).
+ */
+typedef int local_name_fn(void *arg, const char *path, const char *name);
+int local_each(struct local *l, const char *path, local_name_fn *fn, void *arg);
+
 /* Removes a file, or a directory with everything in it. 0 or a negative errno. */
 int local_remove_all(struct local *l, const char *path);
 

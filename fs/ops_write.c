@@ -96,6 +96,8 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 	rc = h->sink ? 0 : begin_write(ops_fsys(req), n);
 	atomic_store(&h->wrote, true);
 	done = rc ? -1 : pwrite(h->fd, data, size, off);
+	/* Once more: what was there before this may have been published meanwhile. */
+	atomic_store(&h->wrote, true);
 	if (done < 0)
 		fuse_reply_err(req, rc ? -rc : errno);
 	else
@@ -252,6 +254,9 @@ static int set_published(fuse_req_t req, struct node *n, const struct stat *attr
 		return shown_set_attributes(fs, n, attr, to_set, e);
 	if ((h && h->sink) || is_sink(fs, n))
 		return 0;
+	/* Open for writing, and gone since: a file without a name. */
+	if (h && h->fd >= 0)
+		return result(ftruncate(h->fd, attr->st_size));
 	ops_wait_begin(&w, req);
 	rc = edit_begin(fs, n, attr->st_size == 0, &w.call, e);
 	ops_wait_end(&w);

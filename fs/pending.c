@@ -1,6 +1,5 @@
 #include "fs/pending.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,28 +90,28 @@ static void add_place(struct pending *p, cJSON *list, const struct upper_place *
 
 typedef void name_fn(struct pending *p, const char *path, const char *name);
 
+struct visit {
+	struct pending *p;
+	name_fn *fn;
+};
+
+static int visit_name(void *arg, const char *dir, const char *name)
+{
+	const struct visit *v = arg;
+	_cleanup_free_ char *path = strcmp(dir, ".") == 0 ? strdup(name) : local_join(dir, name);
+
+	if (path)
+		v->fn(v->p, path, name);
+	v->p->failed |= !path;
+	return 0;
+}
+
+/* What can't be read is not there for whoever asks. */
 static void each_name(struct pending *p, const char *dir, name_fn *fn)
 {
-	int fd = local_open_dir(p->fs->local, dir);
-	DIR *names = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *d;
+	struct visit v = {p, fn};
 
-	if (!names) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((d = readdir(names))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		_cleanup_free_ char *path = NULL;
-
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
-		path = strcmp(dir, ".") == 0 ? strdup(d->d_name) : local_join(dir, d->d_name);
-		if (path)
-			fn(p, path, d->d_name);
-		p->failed |= !path;
-	}
-	closedir(names);
+	p->failed |= local_each(p->fs->local, dir, visit_name, &v) == -ENOMEM;
 }
 
 static bool is_dir(struct pending *p, const char *path)

@@ -5,7 +5,6 @@
  */
 #include "fs/publish.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,10 +15,12 @@
 #include <unistd.h>
 
 #include "cache/catalog.h"
+#include "client/buf.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/assetdir.h"
+#include "fs/context_walk.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
 #include "fs/handle.h"
@@ -154,6 +155,21 @@ static uint64_t part_number(struct published *p, const struct part *part)
 		       : node_number(1, NODE_LOCAL, number);
 }
 
+/* The version that the text names is no wish, when it is saved once more. */
+static void remember_said(struct published *p, const char *path)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(SPEC_SIZE_MAX);
+	_cleanup_close_ int fd =
+		openat(local_fd(p->fs->local), path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct spec *spec;
+
+	if (fd < 0 || context_read_file(fd, &text) ||
+	    spec_parse(buf_str(&text), text.len, &spec, NULL))
+		return;
+	edits_set_said(p->fs->edits, p->vdir, spec->version);
+	spec_free(spec);
+}
+
 /*
  * The file is one of a published version that is edited from now on: for whoever saved it, it goes
  * on being what it was, and what those write who have it open is theirs to save.
@@ -174,6 +190,8 @@ static int go_on_editing(struct published *p, const struct part *part, unsigned 
 		return rc;
 	}
 	node_moved_local(p->fs->nodes, part->path, to);
+	if (strcmp(part->rel, "spec.yml") == 0)
+		remember_said(p, to);
 	for (; writers; writers--)
 		edits_writers(p->fs->edits, p->vdir, part->rel, 1);
 	edits_attempted(p->fs->edits, p->vdir, part->rel, p->by ? p->by : &nobody, 0);
@@ -289,27 +307,25 @@ static int move_leftover(struct published *p, const char *name)
 	return 0;
 }
 
+static int move_name(void *arg, const char *path, const char *name)
+{
+	struct published *p = arg;
+
+	if (move_leftover(p, name))
+		log_info("op=publish draft=%s name=%s: stays in the draft", path, name);
+	return 0;
+}
+
 /*
  * What is not in the version belongs to it all the same. Bytes of an asset file that were written
  * while it was published are put aside. What can't be moved stays in a draft with a dot.
  */
 static void move_leftovers(struct published *p)
 {
-	int fd = local_open_dir(p->fs->local, p->path);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *d;
+	int rc = local_each(p->fs->local, p->path, move_name, p);
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((d = readdir(dir))) /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 &&
-		    move_leftover(p, d->d_name))
-			log_info("op=publish draft=%s name=%s: stays in the draft", p->path,
-				 d->d_name);
-	closedir(dir);
+	if (rc && rc != -ENOENT)
+		log_warn("op=publish draft=%s: %s", p->path, strerror(-rc));
 }
 
 /* A draft that gives way to a version of its name keeps its files under a name with a dot. */
@@ -528,37 +544,35 @@ int publish_draft_at(struct fsys *fs, const char *path, struct scope *scope, con
 
 /* ---- after a crash ---- */
 
-static void clear_tree(struct fsys *fs, const char *path, int64_t when, int depth)
+struct clearing {
+	struct fsys *fs;
+	int64_t when;
+	int depth;
+};
+
+static int clear_name(void *arg, const char *path, const char *name)
 {
-	int fd = depth ? local_open_dir(fs->local, path) : -1;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *d;
+	struct clearing *c = arg;
+	_cleanup_free_ char *at = local_join(path, name);
+	struct stat st;
+	int rc = 0;
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
+	if (!at || local_stat(c->fs->local, at, &st))
+		return 0;
+	if (S_ISDIR(st.st_mode) && c->depth < ASSETDIR_DEPTH_MAX) {
+		c->depth++;
+		rc = local_each(c->fs->local, at, clear_name, c);
+		c->depth--;
+	} else if (!S_ISDIR(st.st_mode) && clock_from_timespec(&st.st_ctim) <= c->when) {
+		unlinkat(local_fd(c->fs->local), at, 0);
 	}
-	while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		_cleanup_free_ char *at = NULL;
-		struct stat st;
-
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
-		at = local_join(path, d->d_name);
-		if (!at || local_stat(fs->local, at, &st))
-			continue;
-		if (S_ISDIR(st.st_mode))
-			clear_tree(fs, at, when, depth - 1);
-		else if (clock_from_timespec(&st.st_ctim) <= when)
-			unlinkat(local_fd(fs->local), at, 0);
-	}
-	closedir(dir);
+	return rc;
 }
 
 void publish_clear_draft(struct fsys *fs, const char *path, int64_t when)
 {
 	static const char *const parts[] = {"spec.yml", "conda.yml", "Dockerfile", "build.log"};
+	struct clearing clearing = {.fs = fs, .when = when};
 	struct stat st;
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
@@ -570,8 +584,8 @@ void publish_clear_draft(struct fsys *fs, const char *path, int64_t when)
 	}
 	_cleanup_free_ char *context = local_join(path, "context");
 
-	if (context)
-		clear_tree(fs, context, when, ASSETDIR_DEPTH_MAX);
+	if (context && local_each(fs->local, context, clear_name, &clearing))
+		log_debug("op=publish draft=%s: it has no context to be cleared", path);
 	if (local_remove_empty(fs->local, path) == -ENOTEMPTY && !is_dotted(path))
 		publish_step_aside(fs, path);
 }

@@ -1,6 +1,5 @@
 #include "fs/stage.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -134,46 +133,35 @@ int stage_add_file(struct stage *s, const char *rel, const char *from)
 	return n < 0 ? -errno : 0;
 }
 
-static int add_tree(struct stage *s, const char *rel, const char *from, int depth);
+/* A directory of the disk that is copied into the stage. */
+struct tree_copy {
+	struct stage *stage;
+	const char *rel; /* where it goes */
+	int depth;
+};
 
-static int add_entry(struct stage *s, const char *rel, const char *from, int depth)
+static int add_name(void *arg, const char *from, const char *name)
 {
+	const struct tree_copy *c = arg;
+	_cleanup_free_ char *at = local_join(from, name);
+	_cleanup_free_ char *rel = local_join(c->rel, name);
+	struct tree_copy below = {c->stage, rel, c->depth + 1};
 	struct stat st;
-	int rc = local_stat(s->fs->local, from, &st);
+	int rc = at && rel ? local_stat(c->stage->fs->local, at, &st) : -ENOMEM;
 
 	if (!rc && S_ISDIR(st.st_mode))
-		return depth < DEPTH_MAX ? add_tree(s, rel, from, depth + 1) : -EFBIG;
-	if (!rc && S_ISREG(st.st_mode))
-		rc = stage_add_file(s, rel, from);
-	return rc == -EEXIST ? 0 : rc;
-}
-
-static int add_tree(struct stage *s, const char *rel, const char *from, int depth)
-{
-	int fd = local_open_dir(s->fs->local, from), rc = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *d;
-
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
-	}
-	while (!rc && (d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		_cleanup_free_ char *at = NULL;
-		_cleanup_free_ char *below = NULL;
-
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
-		at = local_join(rel, d->d_name);
-		below = local_join(from, d->d_name);
-		rc = at && below ? add_entry(s, at, below, depth) : -ENOMEM;
-	}
-	closedir(dir);
-	return rc;
+		rc = c->depth < DEPTH_MAX ? local_each(c->stage->fs->local, at, add_name, &below)
+					  : -EFBIG;
+	else if (!rc && S_ISREG(st.st_mode))
+		rc = stage_add_file(c->stage, rel, at);
+	/* Gone meanwhile, or there already. */
+	return rc == -ENOENT || rc == -EEXIST ? 0 : rc;
 }
 
 int stage_add_tree(struct stage *s, const char *rel, const char *from)
 {
-	return add_tree(s, rel, from, 0);
+	struct tree_copy c = {s, rel, 0};
+	int rc = local_each(s->fs->local, from, add_name, &c);
+
+	return rc == -ENOENT || rc == -ENOTDIR ? 0 : rc;
 }

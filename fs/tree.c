@@ -10,6 +10,7 @@
 #include "client/cleanup.h"
 #include "fs/dockerfile.h"
 #include "fs/name.h"
+#include "fs/tree_int.h"
 #include "fs/whiteout.h"
 
 /* The identity of listings that never change: of a version and of a build context. */
@@ -22,7 +23,7 @@ static const char ANONYMOUS_ENV[] = "CliV2AnonymousEnvironment";
 
 /* ---- listings ---- */
 
-static struct listing *listing_new(size_t room)
+struct listing *tree_listing_new(size_t room)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -190,7 +191,7 @@ static int list_root(struct fsys *fs, const char *wanted, struct call *c, struct
 
 	if (rc)
 		return rc;
-	*out = listing_new(2 * scopes->count);
+	*out = tree_listing_new(2 * scopes->count);
 	if (!*out) {
 		scope_list_unref(scopes);
 		return -ENOMEM;
@@ -285,7 +286,7 @@ static int list_envs(struct fsys *fs, struct node *dir, struct call *c, struct l
 
 	if (rc)
 		return rc;
-	*out = listing_new(envs->count);
+	*out = tree_listing_new(envs->count);
 	if (!*out) {
 		env_list_unref(envs);
 		return -ENOMEM;
@@ -401,7 +402,7 @@ static int list_versions(struct fsys *fs, struct node *dir, struct call *c, stru
 
 	if (rc)
 		return rc;
-	*out = listing_new(versions->count + 1);
+	*out = tree_listing_new(versions->count + 1);
 	if (!*out) {
 		version_list_unref(versions);
 		return -ENOMEM;
@@ -497,7 +498,7 @@ static int list_version(struct fsys *fs, struct node *dir, const char *wanted, s
 	size_t n = sizeof(version_files) / sizeof(*version_files);
 	int rc = 0;
 
-	*out = listing_new(n);
+	*out = tree_listing_new(n);
 	if (!*out)
 		return -ENOMEM;
 	(*out)->version = node_get_version(fs->nodes, dir);
@@ -582,7 +583,7 @@ static int list_context(struct fsys *fs, struct node *dir, const char *wanted, s
 	if (rc)
 		return rc;
 	place = ctxtree_get(tree, index);
-	*out = listing_new(wanted ? 1 : place->count);
+	*out = tree_listing_new(wanted ? 1 : place->count);
 	if (!*out) {
 		ctxtree_unref(tree);
 		return -ENOMEM;
@@ -604,8 +605,8 @@ static int list_context(struct fsys *fs, struct node *dir, const char *wanted, s
 
 /* ---- all of them ---- */
 
-static int list_any(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
-		    struct err *e)
+int tree_list_any(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
+		  struct err *e)
 {
 	switch (dir->kind) {
 	case NODE_ROOT:
@@ -624,8 +625,8 @@ static int list_any(struct fsys *fs, struct node *dir, struct call *c, struct li
 	}
 }
 
-static int lookup_any(struct fsys *fs, struct node *dir, const char *name, struct call *c,
-		      struct listing **out, struct err *e)
+int tree_lookup_any(struct fsys *fs, struct node *dir, const char *name, struct call *c,
+		    struct listing **out, struct err *e)
 {
 	switch (dir->kind) {
 	case NODE_ROOT:
@@ -633,7 +634,7 @@ static int lookup_any(struct fsys *fs, struct node *dir, const char *name, struc
 	case NODE_SCOPE:
 	case NODE_ARCHIVE:
 	case NODE_ENV:
-		*out = listing_new(2);
+		*out = tree_listing_new(2);
 		if (!*out)
 			return -ENOMEM;
 		return dir->kind == NODE_ENV ? lookup_version(fs, dir, name, c, *out, e)
@@ -664,138 +665,6 @@ uint64_t tree_group(struct node *dir)
 	struct node *version = tree_version_of(dir);
 
 	return version ? version->ino : dir->ino;
-}
-
-/* Takes out what was removed here (whiteout.h); such a listing is not kept by the kernel. */
-static void hide_removed(struct fsys *fs, struct node *dir, struct listing *l)
-{
-	uint64_t group = tree_group(dir);
-	size_t kept = 0;
-
-	if (dir->kind == NODE_ROOT || !whiteout_any(fs->whiteouts, group))
-		return;
-	for (size_t i = 0; i < l->count; i++)
-		if (!whiteout_has(fs->whiteouts, group, tree_number(dir, &l->items[i])))
-			l->items[kept++] = l->items[i];
-	l->count = kept;
-	l->identity = 0;
-}
-
-static int finish(int rc, struct listing **out)
-{
-	if (rc) {
-		listing_free(*out);
-		*out = NULL;
-	}
-	return rc;
-}
-
-static int list_local(struct fsys *fs, struct node *dir, const char *wanted, struct listing **out)
-{
-	*out = listing_new(0);
-	if (!*out)
-		return -ENOMEM;
-	(*out)->scope = scope_ref(dir->scope);
-	return tree_merge_local(fs, dir, *out, wanted);
-}
-
-/* The answer needs nobody but the disk. */
-static bool is_local_name(const struct fsys *fs, const struct node *dir, const char *name)
-{
-	if (dir->kind == NODE_LOCAL)
-		return true;
-	if (!tree_has_local(fs, dir) || dir->kind == NODE_SCOPE)
-		return false;
-	return tree_is_probe(dir, name) || (dir->kind == NODE_ENV && tree_is_draft_name(name));
-}
-
-/* Adds what lies on the disk to what is published: rc says whether that was found. */
-static int merge(struct fsys *fs, struct node *dir, const char *wanted, int rc,
-		 struct listing **out)
-{
-	bool local = tree_has_local(fs, dir);
-
-	if (rc == -ENOENT && local && !*out)
-		*out = listing_new(0);
-	if ((rc && rc != -ENOENT) || !*out)
-		return rc;
-	hide_removed(fs, dir, *out);
-	if (!local)
-		return rc;
-	if (!(*out)->scope)
-		(*out)->scope = scope_ref(dir->scope);
-	return tree_merge_local(fs, dir, *out, wanted);
-}
-
-/* An environment that has no version yet, as far as is known: the service is not needed to show it.
- */
-static bool is_local_env(struct fsys *fs, struct node *dir)
-{
-	struct env *env = dir->kind == NODE_ENV ? node_get_env(fs->nodes, dir) : NULL;
-	bool published = env != NULL;
-
-	env_unref(env);
-	return dir->kind == NODE_ENV && !published && tree_has_local(fs, dir) &&
-	       tree_env_is_local(fs, dir);
-}
-
-int tree_list(struct fsys *fs, struct node *dir, struct call *c, struct listing **out,
-	      struct err *e)
-{
-	int rc;
-
-	*out = NULL;
-	if (dir->kind == NODE_LOCAL)
-		return finish(list_local(fs, dir, NULL, out), out);
-	rc = list_any(fs, dir, c, out, e);
-	if (rc == -ENOENT &&
-	    !(dir->kind == NODE_ENV && tree_has_local(fs, dir) && tree_env_is_local(fs, dir)))
-		return finish(rc, out);
-	return finish(merge(fs, dir, NULL, rc, out), out);
-}
-
-bool tree_is_probe(const struct node *dir, const char *name)
-{
-	if (dir->kind == NODE_CONTEXT || !name_is_probe(name))
-		return false;
-	/* An environment can be called CVS; a leading dot is encoded in what the service names. */
-	return name[0] == '.' || dir->kind == NODE_VERSION;
-}
-
-static int lookup_both(struct fsys *fs, struct node *dir, const char *name, struct call *c,
-		       struct listing **out, struct err *e)
-{
-	int rc = lookup_any(fs, dir, name, c, out, e);
-
-	if (rc && is_local_env(fs, dir))
-		rc = -ENOENT;
-	return finish(merge(fs, dir, name, rc, out), out);
-}
-
-int tree_lookup(struct fsys *fs, struct node *dir, const char *name, struct call *c,
-		struct listing **out, struct err *e)
-{
-	int rc;
-
-	*out = NULL;
-	if (is_local_name(fs, dir, name))
-		rc = finish(list_local(fs, dir, name, out), out);
-	else if (tree_is_probe(dir, name))
-		return -ENOENT;
-	else
-		rc = lookup_both(fs, dir, name, c, out, e);
-	if (!rc && (!*out || (*out)->count == 0))
-		rc = finish(-ENOENT, out);
-	return rc;
-}
-
-int tree_published(struct fsys *fs, struct node *dir, const char *name, struct call *c,
-		   struct listing **out, struct err *e)
-{
-	*out = NULL;
-	if (dir->kind == NODE_LOCAL || tree_is_probe(dir, name))
-		return -ENOENT;
-	return finish(lookup_any(fs, dir, name, c, out, e), out);
 }
 
 struct node *tree_intern(struct fsys *fs, struct node *dir, const struct tree_item *item)

@@ -1,11 +1,9 @@
 /* tree_local - drafts in the tree: real directories beside the published versions. */
 #include "fs/tree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/cleanup.h"
 #include "fs/edit.h"
@@ -14,16 +12,12 @@
 #include "fs/name.h"
 #include "fs/publish.h"
 #include "fs/settle.h"
+#include "fs/tempname.h"
 #include "fs/upper.h"
 
 bool tree_is_draft_name(const char *name)
 {
 	return name[0] == '.' && name[strspn(name, ".")] && strcmp(name, ".archived") != 0;
-}
-
-static bool is_dots(const char *name)
-{
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
 static struct tree_item *find_item(const struct listing *l, const char *name)
@@ -60,29 +54,30 @@ static int add_file(struct fsys *fs, struct listing *l, struct node *dir, const 
 	return tree_add_copy(l, item, name, number, at);
 }
 
+/* Where names of the disk are added to. */
+struct adding {
+	struct fsys *fs;
+	struct listing *l;
+	struct node *dir;
+};
+
+static int add_name(void *arg, const char *path, const char *name)
+{
+	const struct adding *a = arg;
+
+	return add_file(a->fs, a->l, a->dir, path, name);
+}
+
 static int add_files(struct fsys *fs, struct listing *l, struct node *dir, const char *path,
 		     const char *wanted)
 {
-	const struct dirent *d;
-	DIR *names;
-	int rc = 0, fd;
+	struct adding a = {fs, l, dir};
+	int rc;
 
 	if (wanted)
 		return add_file(fs, l, dir, path, wanted);
-	fd = local_open_dir(fs->local, path);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	names = fdopendir(fd);
-	if (!names) {
-		rc = -errno;
-		close(fd);
-		return rc;
-	}
-	while (!rc && (d = readdir(names))) /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		if (!is_dots(d->d_name))
-			rc = add_file(fs, l, dir, path, d->d_name);
-	closedir(names);
-	return rc;
+	rc = local_each(fs->local, path, add_name, &a);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 static int add_local_env(struct fsys *fs, struct listing *l, struct node *dir, const char *path,
@@ -103,29 +98,25 @@ static int add_local_env(struct fsys *fs, struct listing *l, struct node *dir, c
 	return tree_add_copy(l, item, name, own, NULL);
 }
 
+static int add_env_name(void *arg, const char *path, const char *name)
+{
+	const struct adding *a = arg;
+
+	return add_local_env(a->fs, a->l, a->dir, path, name);
+}
+
 static int add_local_envs(struct fsys *fs, struct listing *l, struct node *dir, const char *wanted)
 {
 	_cleanup_free_ char *path = local_scope_path(dir->scope);
-	const struct dirent *d;
-	DIR *names;
-	int rc = 0, fd;
+	struct adding a = {fs, l, dir};
+	int rc;
 
 	if (!path)
 		return -ENOMEM;
 	if (wanted)
 		return add_local_env(fs, l, dir, path, wanted);
-	fd = local_open_dir(fs->local, path);
-	names = fd < 0 ? NULL : fdopendir(fd);
-	if (!names) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while (!rc && (d = readdir(names))) /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		if (!is_dots(d->d_name))
-			rc = add_local_env(fs, l, dir, path, d->d_name);
-	closedir(names);
-	return rc;
+	rc = local_each(fs->local, path, add_env_name, &a);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 bool tree_has_local(const struct fsys *fs, const struct node *dir)
@@ -255,15 +246,24 @@ static int add_environment_files(struct fsys *fs, struct listing *l, struct node
 	return path ? add_files(fs, l, dir, path, wanted) : -ENOMEM;
 }
 
-/* Temporary files that lie in contexts have a directory there, also for versions that have none. */
+/* A directory that is there only because temporary files of contexts lie in it. */
+static bool is_way_to_scratch(const struct tree_item *item, const char *in)
+{
+	return item->kind == NODE_LOCAL && S_ISDIR(item->type) && !tempname_is(item->name) &&
+	       (*in ? strncmp(in, "context", strlen("context")) == 0
+		    : strcmp(item->name, "context") == 0);
+}
+
+/* Versions that have no such directory do not get one by that. */
 static int add_scratch(struct fsys *fs, struct listing *l, struct node *dir, const char *vdir,
 		       const char *in, const char *wanted)
 {
-	bool had = listed(l, "context");
+	size_t had = l->count;
 	int rc = add_area(fs, l, dir, UPPER_SCRATCH, vdir, in, wanted);
 
-	if (!rc && !*in && !had)
-		remove_item(l, "context");
+	for (size_t i = had; !rc && i < l->count; i++)
+		if (is_way_to_scratch(&l->items[i], in))
+			l->items[i--] = l->items[--l->count];
 	return rc;
 }
 

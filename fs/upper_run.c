@@ -5,7 +5,6 @@
  */
 #include "fs/upper.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,34 +41,33 @@ struct walk {
 	int depth;
 };
 
-static void walk_dir(struct walk *w, const char *path)
+static void walk(struct walk *w, const char *path);
+
+static int walk_name(void *arg, const char *path, const char *name)
 {
-	int fd = local_open_dir(w->local, path);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *d;
+	struct walk *w = arg;
+	_cleanup_free_ char *at = local_join(path, name);
+	struct stat st;
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
+	if (!at || local_stat(w->local, at, &st))
+		return 0;
+	if (!S_ISDIR(st.st_mode)) {
+		w->file(w->local, at);
+	} else if (w->depth < DEPTH_MAX) {
+		w->depth++;
+		walk(w, at);
+		w->depth--;
 	}
-	w->depth++;
-	while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		_cleanup_free_ char *at = NULL;
-		struct stat st;
+	return 0;
+}
 
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
-		at = local_join(path, d->d_name);
-		if (!at || local_stat(w->local, at, &st))
-			continue;
-		if (!S_ISDIR(st.st_mode))
-			w->file(w->local, at);
-		else if (w->depth < DEPTH_MAX)
-			walk_dir(w, at);
-	}
-	w->depth--;
-	closedir(dir);
+/* What can't be read in one place keeps nothing from being put away in the others. */
+static void walk(struct walk *w, const char *path)
+{
+	int rc = local_each(w->local, path, walk_name, w);
+
+	if (rc && rc != -ENOENT)
+		log_warn("op=recover path=%s: %s", path, strerror(-rc));
 }
 
 static void remove_file(struct local *l, const char *path)
@@ -151,7 +149,7 @@ static void recover(struct local *l, const char *run)
 
 		if (!path)
 			return;
-		walk_dir(&w, path);
+		walk(&w, path);
 		if (local_remove_empty(l, path) == -ENOTEMPTY)
 			log_warn("op=recover path=%s: something is left there", path);
 	}
