@@ -179,6 +179,7 @@ enum msave_what { SAVE_NOTHING, SAVE_ASIDE, SAVE_UPDATED, SAVE_NEW };
 /* What a save should come to. */
 struct msave {
 	int rc;    /* what the program is told */
+	int also;  /* or that, which is as right */
 	bool lost; /* the version is made, but its answer is lost: -ETIMEDOUT would do too */
 	enum msave_what what;
 	bool warned;       /* its spec.yml is taken otherwise than it is written, which is told */

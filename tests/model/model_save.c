@@ -172,6 +172,16 @@ static struct version *renamed(const struct version *v, const char *name)
 	return new;
 }
 
+/* That the name is taken is known, or asked for first. */
+static void refuse_taken(const struct model *m, struct msave *s)
+{
+	s->rc = -EEXIST;
+	if (m->fault == FAULT_LOOK)
+		s->also = -ETIMEDOUT;
+	else if (m->fault == FAULT_DOWN)
+		s->also = -EHOSTUNREACH;
+}
+
 static void decide(struct model *m, struct menv *env, struct mversion *v, struct mversion *base,
 		   const struct spec *spec, struct msave *s)
 {
@@ -195,7 +205,7 @@ static void decide(struct model *m, struct menv *env, struct mversion *v, struct
 	if (taken && version_same_content(taken->v, s->v))
 		s->what = SAVE_NOTHING; /* it is there, as it is wanted */
 	else if (taken)
-		s->rc = -EEXIST;
+		refuse_taken(m, s);
 	else
 		publish_fault(m, s,
 			      s->v->context_uri &&
@@ -212,7 +222,7 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 
 	*out = (struct msave){0};
 	if (!base) {
-		out->rc = -EIO;
+		out->rc = out->also = -EIO;
 		return;
 	}
 	stage = stage_of(v, base, rel, bytes);
@@ -225,6 +235,7 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 		out->what = SAVE_ASIDE;
 	else if (!out->rc)
 		decide(m, env, v, base, spec, out);
+	out->also = out->also ? out->also : out->rc;
 	spec_free(spec);
 	tree_free(stage);
 }

@@ -49,6 +49,13 @@ const struct regression regressions[] = {
 	 "publish e1 d0 x3 p1;"},
 	{"a file of a context is cut by a descriptor that was opened before its removal",
 	 "hold s1 a2 e1 D9 f4 p1; rm e1 v7; holdcut s1 n0; remount c0;"},
+	{"a mapping is written in a draft after the close, and completes it",
+	 "mkauto e0 d1 p0; fillauto e0 d1 n2 i2 t3 c1 p0; save e0 D11 f0 w12 k6 i3 t1 c1 a3 p1;"},
+	{"a version that is taken is named while the service is down",
+	 "put e1 i3; fault F1; save e1 D3 f0 w6 k6 i2 t0 c0 a1 p0;"},
+	{"the file system dies with files open and half written",
+	 "hold s0 a0 e0 D3 f0 p1; holdwrite s0 k0 i1 t0; remount c1; hold s0 a1 e0 D3 f0 p1;"
+	 "holdwrite s0 k3 i1 t0; remount c1;"},
 	{"a process with threads ends without closing what it wrote (on a mount)",
 	 "save e1 D5 f2 w14 k5 i0 t1 c0 a1 p1; save e1 D4 f1 w14 k0 i2 t2 c1 a1 p2;"},
 };

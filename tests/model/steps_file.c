@@ -304,8 +304,7 @@ static bool closed_in_draft(struct model *m, struct mfd *f, int got, bool heard)
 	if (heard)
 		step_expect_either(m, "close", at.rel, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);
 	if (publish)
-		model_published_draft(m, at.env, at.draft, &s, heard ? got : s.rc,
-				      heard ? f->proc : -1);
+		model_published_draft(m, at.env, at.draft, &s, heard ? got : s.rc, f->proc);
 	model_save_clear(&s);
 	return true;
 }
@@ -351,7 +350,7 @@ static void closed(struct model *m, struct mfd *f, int got)
 		model_save(m, env, v, edit->rel, edit->bytes, &save);
 	}
 	step_expect_either(m, "close", edit ? edit->rel : "", got, save.rc,
-			   save.lost ? -ETIMEDOUT : save.rc);
+			   save.lost ? -ETIMEDOUT : save.also);
 	if (edit)
 		model_saved(m, env, v, edit, &save, got, f->proc);
 	model_save_clear(&save);
@@ -393,6 +392,7 @@ int step_close_mapped(struct model *m, int fd, const void *data, size_t len)
 	got = m->b->ops->close_then_write_mapped(m->b, f->fd, data, len);
 	closed(m, f, got);
 	bytes_write(f->bytes, data, len, 0);
+	f->wrote = len;
 	if (len)
 		wrote(m, f->bytes);
 	released(m, f);

@@ -113,7 +113,7 @@ static void bring(struct model *m, int proc, struct place *from, struct place *t
 	int rc;
 
 	model_save(m, to->env, to->v, to->rel, bytes, &save);
-	step_expect_either(m, what, path, got, save.rc, save.lost ? -ETIMEDOUT : save.rc);
+	step_expect_either(m, what, path, got, save.rc, save.lost ? -ETIMEDOUT : save.also);
 	if (got) {
 		/* As it was, with the bytes beside it. */
 		model_refused(m, to->env, to->v, to->rel, bytes, &save, proc);
