@@ -78,16 +78,17 @@ class Kind:
         return self.name
 
 
-def spec_text(token, version="1", more=""):
-    return f"image: registry.example/{token}:1\nversion: \"{version}\"\n{more}".encode()
-
-
 def spec_files(token):
-    return {"spec.yml": spec_text(token, more="tags:\n  team: ml\n")}
+    """As an editor has it: with the number of the version that was edited."""
+    return {"spec.yml": f"image: registry.example/{token}:1\nversion: \"1\"\ntags:\n  team: ml\n".encode()}
+
+
+def unnumbered_files(token):
+    return {"spec.yml": f"image: registry.example/{token}:1\ntags:\n  team: ml\n".encode()}
 
 
 def invalid_files(token):
-    return {"spec.yml": spec_text(token, more="imagee: x\n")}
+    return {"spec.yml": f"image: registry.example/{token}:1\nversion: \"1\"\nimagee: x\n".encode()}
 
 
 def tag_files(token):
@@ -214,9 +215,9 @@ def copy_and_sync(steps, env, files):
 
 
 def touch_draft(steps, env, files):
-    """Something in a copy that did not become a version is written once more."""
+    """A copy that did not become a version is made once more, what is named before what names it."""
     directory = env / "6"
-    for name, data in files.items():
+    for name, data in reversed(files.items()):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         steps.write_file(directory / name, data)
     until_published(steps, directory)
@@ -254,7 +255,7 @@ KINDS = DRAFT_KINDS + [
     Kind("a copy", "image", draft_files, copy, "published", again=touch_draft, settles=True),
     Kind("a copy and fsync", "image", draft_files, copy_and_sync, "fsync", again=touch_draft, settles=True),
     Kind("a copy without context", "image", plain_draft_files, plain_copy, "close conda.yml", again=touch_draft),
-    Kind("spec.yml of the environment", "image", spec_files, single_file, "close spec.yml"),
+    Kind("spec.yml of the environment", "image", unnumbered_files, single_file, "close spec.yml"),
     Kind("a spec.yml that is refused", "image", invalid_files, in_place, "close spec.yml", gives="nothing",
          again=correct),
 ]
@@ -379,7 +380,7 @@ class State:
     versions: dict      # all versions of the environment: whether they hold the token
     tagged: bool        # the tags of version 1 hold it
     kept: dict          # path below the environment: bytes, for all local files that hold the token
-    states: dict        # user.mlenvfs.state of every directory that is a version or a draft
+    states: dict        # user.mlenvfs.state of these files, and of the directories that are versions or drafts
     complete: bool      # every version that holds the token holds all of the save
 
     @property
@@ -449,7 +450,8 @@ def _local(env, token, holding, tagged):
                 continue
             data = file.read_bytes()
             if token.encode() in data and not _is_published(file.relative_to(env), holding, tagged):
-                kept.setdefault(str(file.relative_to(env)), data)
+                kept[str(file.relative_to(env))] = data
+                states[str(file.relative_to(env))] = os.getxattr(file, "user.mlenvfs.state").decode()
     return kept, states
 
 
@@ -478,9 +480,8 @@ def verdict(save, state):
         problems.append("it was reported done and is not published")
     if not saved:
         problems += _missing(save, state.kept)
-    for version in {name.split("/")[0] for name in kept} & {"1", "5", "6"}:
-        if state.states[version] == "published":
-            problems.append(f"{version} holds unsaved bytes and says that it is published")
+    problems += [f"{name} says that it is {state.states[name]}" for name in kept
+                 if name.endswith(".rejected") and state.states[name] != "rejected"]
     return "; ".join(problems)
 
 
