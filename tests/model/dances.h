@@ -58,6 +58,7 @@ void op_unlink(struct model *m, const int *args);
 void op_rename(struct model *m, const int *args);
 void op_link(struct model *m, const int *args);
 void op_symlink(struct model *m, const int *args);
+void op_attributes(struct model *m, const int *args);
 void op_truncate(struct model *m, const int *args);
 void op_move_draft(struct model *m, const int *args);
 void op_rm_draft(struct model *m, const int *args);

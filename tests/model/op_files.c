@@ -250,17 +250,21 @@ void op_save(struct model *m, const int *args)
 /* ---- names ---- */
 
 /* Directories in a context are what its files make of them: only drafts have others. */
-static bool is_plain_dir(const int *args)
+static bool is_plain_dir(struct model *m, const int *args)
 {
-	return args[1] < DRAFTS || args[1] >= AUTO ||
-	       strncmp(dir_names[args[2]], "context", 7) != 0;
+	char path[TREE_PATH];
+
+	if (args[1] < DRAFTS || strncmp(dir_names[args[2]], "context", 7) != 0)
+		return true;
+	return args[1] >= AUTO && dir_path(m, args[0], args[1], path) &&
+	       !model_version(&m->envs[args[0]], strchr(path, '/') + 1);
 }
 
 void op_mkdir(struct model *m, const int *args)
 {
 	char path[TREE_PATH];
 
-	if (is_plain_dir(args) && path_in(m, args[0], args[1], dir_names[args[2]], path))
+	if (is_plain_dir(m, args) && path_in(m, args[0], args[1], dir_names[args[2]], path))
 		step_mkdir(m, args[3], path);
 }
 
@@ -268,7 +272,7 @@ void op_rmdir(struct model *m, const int *args)
 {
 	char path[TREE_PATH];
 
-	if (is_plain_dir(args) && path_in(m, args[0], args[1], dir_names[args[2]], path))
+	if (is_plain_dir(m, args) && path_in(m, args[0], args[1], dir_names[args[2]], path))
 		step_rmdir(m, args[3], path);
 }
 
@@ -327,4 +331,15 @@ void op_truncate(struct model *m, const int *args)
 
 	if (path_in(m, args[0], args[1], file_names[args[2]], path))
 		step_truncate(m, args[4], path, (size_t)args[3] * 8);
+}
+
+void op_attributes(struct model *m, const int *args)
+{
+	static const mode_t modes[] = {0644, 0600, 0664, 0755};
+	char path[TREE_PATH];
+
+	if (op_path(m, args[0], args[1], args[2], path))
+		step_attributes(m, args[4], path,
+				INT64_C(1600000000123456789) + args[3] * INT64_C(86400000000000),
+				modes[args[3] % 4]);
 }

@@ -29,6 +29,7 @@ static const struct {
 	{"link", "eDfDfp", op_link, 2},
 	{"symlink", "eDfp", op_symlink, 2},
 	{"truncate", "eDfnp", op_truncate, 2},
+	{"attributes", "eDfnp", op_attributes, 4},
 	{"mvdraft", "eddp", op_move_draft, 2},
 	{"rmdraft", "edp", op_rm_draft, 2},
 	{"publish", "edxp", op_publish, 12},

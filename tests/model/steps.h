@@ -49,6 +49,9 @@ int step_truncate(struct model *m, int proc, const char *path, size_t size);
 
 int step_fsyncdir(struct model *m, int proc, const char *path);
 
+/* utimens and chmod: mtime in ns, mode of the permissions. */
+int step_attributes(struct model *m, int proc, const char *path, int64_t mtime, mode_t mode);
+
 /* ---- open files (steps_file.c) ---- */
 
 /* How a descriptor is closed. */

@@ -11,6 +11,11 @@
 		m->b->ops->call(m->b, proc, step_path(m, path, real_) __VA_OPT__(, ) __VA_ARGS__); \
 	})
 
+static int64_t time_of(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
 /* Whether something can be made at the place: what the kernel says. */
 static int can_make(const struct place *p)
 {
@@ -271,6 +276,39 @@ int step_link(struct model *m, int proc, const char *from, const char *to)
 	}
 	place_clear(&a);
 	place_clear(&b);
+	return expected;
+}
+
+/* Times and modes are taken, shown, and save nothing. */
+int step_attributes(struct model *m, int proc, const char *path, int64_t mtime, mode_t mode)
+{
+	char real[TREE_PATH];
+	struct medit *edit;
+	struct place p;
+	struct stat st;
+	int expected;
+
+	place_at(m, path, &p);
+	expected = !p.t ? -ENOENT : 0;
+	if (!p.t || p.t->kind == TREE_FILE) {
+		step_expect(m, "utimens", path, REAL(utimens, proc, path, mtime), expected);
+		step_expect(m, "chmod", path, REAL(chmod, proc, path, mode), expected);
+	}
+	if (p.t && p.t->kind == TREE_FILE) {
+		step_expect(m, "stat", path, REAL(stat, proc, path, &st), 0);
+		if (time_of(&st) != mtime || (st.st_mode & 0777) != mode)
+			model_fail(m, "%s has the time %lld and the mode %o, was given %lld and %o",
+				   step_path(m, path, real), (long long)time_of(&st),
+				   st.st_mode & 0777, (long long)mtime, mode);
+		edit = p.asset ? model_edit(p.v, p.rel) : NULL;
+		if (edit)
+			edit->stamped = edit->old = false;
+		if (p.asset && strcmp(p.rel, "spec.yml") == 0)
+			p.v->spec_from = NULL; /* its time is its own now */
+		if (!p.v)
+			model_draft_touched(p.env, p.rel);
+	}
+	place_clear(&p);
 	return expected;
 }
 
