@@ -201,6 +201,8 @@ void step_rm_version(struct model *m, int proc, struct menv *env, struct mversio
 		let_pass(m);
 		return;
 	}
+	tree_free(v->gone);
+	v->gone = tree_new("", TREE_DIR);
 	v->archived = true;
 	m->expected.updates++;
 	if (!model_latest(env))
