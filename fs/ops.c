@@ -35,22 +35,12 @@ static void interrupted(fuse_req_t req, void *data)
 void ops_wait_begin(struct ops_wait *w, fuse_req_t req)
 {
 	w->req = req;
-	w->names = false;
 	call_init(&w->call, clock_mono() + ops_fsys(req)->timeout, CALL_INTERACTIVE);
 	fuse_req_interrupt_func(req, interrupted, &w->call);
 }
 
-void ops_wait_begin_names(struct ops_wait *w, fuse_req_t req)
-{
-	ops_wait_begin(w, req);
-	w->names = true;
-	notify_hold(ops_fsys(req)->notify);
-}
-
 void ops_wait_end(struct ops_wait *w)
 {
-	if (w->names)
-		notify_release(ops_fsys(w->req)->notify);
 	/* Once this returns, `interrupted` is not running and will not: libfuse holds a lock. */
 	fuse_req_interrupt_func(w->req, NULL, NULL);
 	call_destroy(&w->call);
@@ -126,21 +116,112 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 }
 
+/* ---- requests on names ---- */
+
+/*
+ * The kernel holds the lock of their directory until they are answered. Nothing is pushed to it
+ * meanwhile: that would wait for this lock in a way that no signal ends (notify.h).
+ */
+
+static void names_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_lookup(req, parent, name);
+	notify_release(notify);
+}
+
+static void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			dev_t rdev)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_mknod(req, parent, name, mode, rdev);
+	notify_release(notify);
+}
+
+static void names_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_mkdir(req, parent, name, mode);
+	notify_release(notify);
+}
+
+static void names_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_unlink(req, parent, name);
+	notify_release(notify);
+}
+
+static void names_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_rmdir(req, parent, name);
+	notify_release(notify);
+}
+
+static void names_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_symlink(req, link, parent, name);
+	notify_release(notify);
+}
+
+static void names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+			 const char *newname, unsigned int flags)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_rename(req, parent, name, newparent, newname, flags);
+	notify_release(notify);
+}
+
+static void names_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_link(req, ino, newparent, newname);
+	notify_release(notify);
+}
+
+static void names_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			 struct fuse_file_info *fi)
+{
+	struct notify *notify = ops_fsys(req)->notify;
+
+	notify_hold(notify);
+	ops_create(req, parent, name, mode, fi);
+	notify_release(notify);
+}
+
 const struct fuse_lowlevel_ops ops_table = {
 	.init = ops_init,
-	.lookup = ops_lookup,
+	.lookup = names_lookup,
 	.forget = ops_forget,
 	.forget_multi = ops_forget_multi,
 	.getattr = ops_getattr,
 	.setattr = ops_setattr,
 	.readlink = ops_readlink,
-	.mknod = ops_mknod,
-	.mkdir = ops_mkdir,
-	.unlink = ops_unlink,
-	.rmdir = ops_rmdir,
-	.symlink = ops_symlink,
-	.rename = ops_rename,
-	.link = ops_link,
+	.mknod = names_mknod,
+	.mkdir = names_mkdir,
+	.unlink = names_unlink,
+	.rmdir = names_rmdir,
+	.symlink = names_symlink,
+	.rename = names_rename,
+	.link = names_link,
 	.open = ops_open,
 	.read = ops_read,
 	.write = ops_write,
@@ -157,6 +238,6 @@ const struct fuse_lowlevel_ops ops_table = {
 	.getxattr = ops_getxattr,
 	.listxattr = ops_listxattr,
 	.removexattr = ops_removexattr,
-	.create = ops_create,
+	.create = names_create,
 	.fallocate = ops_fallocate,
 };
