@@ -68,9 +68,16 @@ struct menv {
 	bool archived; /* with all its versions */
 	long highest;  /* number that a version ever had */
 	struct mversion *versions;
-	struct tree *top;     /* what lies in its directory: drafts */
+	struct mversion
+		self;     /* its own directory, where a spec.yml can be written too: no version */
+	struct tree *top; /* what lies in its directory: drafts */
 	struct tree *scratch; /* seen in each of its versions */
 };
+
+/* The directory itself and those of all versions. */
+#define FOR_EACH_DIR(env, dir)                           \
+	for (struct mversion *dir = &(env)->self; (dir); \
+	     (dir) = (dir) == &(env)->self ? (env)->versions : (dir)->next)
 
 /* An open file. */
 struct mfd {

@@ -28,10 +28,10 @@ static int check_spec(const char *env, const struct bytes *bytes)
 
 /* ---- what the directory says then ---- */
 
-/* The version that the directory's files were published as; NULL: it is gone. */
+/* The version that the directory's files were published as; NULL: it is gone, or there is none. */
 static struct mversion *base_of(struct menv *env, struct mversion *v)
 {
-	return v->base[0] ? model_version(env, v->base) : v;
+	return v->base[0] ? model_version(env, v->base) : v->v ? v : NULL;
 }
 
 static void put_edits(struct tree *stage, struct mversion *v)
@@ -60,16 +60,21 @@ static void take_out(void *arg, const char *path, struct tree *t)
 		tree_free(tree_take(dir, name));
 }
 
+static void put_aside(void *arg, const char *path, struct tree *t)
+{
+	if (t->kind == TREE_FILE && model_is_asset(path))
+		tree_put(arg, path, t->bytes);
+}
+
 /* The bytes that are saved; other files as they were saved before, else as the base has them. */
 static struct tree *stage_of(struct mversion *v, struct mversion *base, const char *rel,
 			     struct bytes *bytes)
 {
-	struct tree *stage = model_files(base), *conda = tree_child(v->local, "conda.yml");
+	struct tree *stage = base ? model_files(base) : tree_new("", TREE_DIR);
 	struct taking k = {stage};
 
 	tree_each(v->gone, take_out, &k);
-	if (conda)
-		tree_put(stage, "conda.yml", conda->bytes);
+	tree_each(v->local, put_aside, stage);
 	put_edits(stage, v);
 	tree_put(stage, rel, bytes);
 	return stage;
@@ -153,7 +158,7 @@ static void choose_name(struct menv *env, struct mversion *v, struct mversion *b
 	const char *said = spec->version;
 	const struct medit *before = model_edit(v, "spec.yml");
 
-	*wanted = said && strcmp(said, v->name) != 0 && strcmp(said, base->name) != 0 &&
+	*wanted = said && strcmp(said, v->name) != 0 && !(base && strcmp(said, base->name) == 0) &&
 		  !(before && strcmp(said, before->said) == 0);
 	if (*wanted)
 		snprintf(name, VERSION_NAME, "%s", said);
@@ -188,7 +193,7 @@ static void decide(struct model *m, struct menv *env, struct mversion *v, struct
 	const struct mversion *taken;
 	char name[VERSION_NAME];
 	struct version *record = s->v;
-	bool wanted, same = same_definition(record, base->v);
+	bool wanted, same = base && same_definition(record, base->v);
 
 	choose_name(env, v, base, spec, name, &wanted);
 	if (same && !wanted) {
@@ -221,15 +226,23 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 	struct spec *spec;
 
 	*out = (struct msave){0};
-	if (!base) {
+	if (!base && v->v) {
 		out->rc = out->also = -EIO;
 		return;
 	}
 	stage = stage_of(v, base, rel, bytes);
+	if (!tree_child(stage, "spec.yml")) {
+		out->what = SAVE_ASIDE; /* of a spec.yml that is still to be written */
+		tree_free(stage);
+		return;
+	}
 	spec = spec_of(stage);
-	out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
+	/* Written beside the versions it is a new one, whose place says what it is called. */
+	if (v->v)
+		out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
 	if (!out->rc)
-		out->rc = model_read(stage, env->name, base->name, &out->v, &out->context);
+		out->rc = model_read(stage, env->name, base ? base->name : "1", &out->v,
+				     &out->context);
 	out->warned = spec && (!spec->name || spec->warnings);
 	if (!out->rc && !is_part(spec, rel))
 		out->what = SAVE_ASIDE;
@@ -473,6 +486,8 @@ static void told(struct mversion *v, const struct msave *s)
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc)
 {
+	if (model_failed(m))
+		return; /* it was something else than was foreseen */
 	if (!got) {
 		apply(m, env, v, edit, s, proc);
 		told(v, s);

@@ -6,7 +6,7 @@
 #include "tests/model/dances.h"
 #include "tests/model/texts.h"
 
-enum { TEXT_MAX = 1 << 16, DRAFTS = 3, LATEST = 9, AUTO = 10 };
+enum { TEXT_MAX = 1 << 16, DRAFTS = 3, LATEST = 9, AUTO = 10, ENVIRONMENT = 12 };
 
 enum file {
 	FILE_SPEC,
@@ -42,7 +42,7 @@ static bool auto_path(struct menv *env, int n, char out[TREE_PATH])
 	return v ? model_shows(env, v, false) : tree_child(env->top, strchr(out, '/') + 1) != NULL;
 }
 
-/* env/.dN, a version, latest, or env/wN. False: there is none. */
+/* env/.dN, a version, latest, env/wN, or env itself. False: there is none. */
 static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 {
 	struct menv *e = &m->envs[env];
@@ -52,6 +52,8 @@ static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 		path_print(out, "%s/.d%d", e->name, dir);
 		return tree_child(e->top, strchr(out, '/') + 1);
 	}
+	if (dir == ENVIRONMENT)
+		return model_env_shown(e, false) && path_print(out, "%s", e->name);
 	if (dir >= AUTO)
 		return auto_path(e, dir - AUTO, out);
 	if (!model_env_shown(e, false))
@@ -68,6 +70,8 @@ static bool path_in(struct model *m, int env, int dir, const char *name, char ou
 {
 	char at[TREE_PATH];
 
+	if (dir == ENVIRONMENT && strchr(name, '/'))
+		return false; /* that would be a draft */
 	return dir_path(m, env, dir, at) && path_print(out, "%s/%s", at, name);
 }
 
@@ -213,7 +217,8 @@ void op_make_text(struct model *m, struct buf *text, const int *args)
 	char dir[TREE_PATH];
 	struct text_place at = {.env = env->name, .next = model_next(env, false)};
 
-	if (dir_path(m, args[0], args[1], dir))
+	at.version = "0";
+	if (args[1] != ENVIRONMENT && dir_path(m, args[0], args[1], dir))
 		at.version = args[1] == LATEST ? model_latest(env)->name : strchr(dir, '/') + 1;
 	switch (args[2]) {
 	case FILE_SPEC:
@@ -254,6 +259,8 @@ static bool is_plain_dir(struct model *m, const int *args)
 {
 	char path[TREE_PATH];
 
+	if (args[1] == ENVIRONMENT)
+		return false;
 	if (args[1] < DRAFTS || strncmp(dir_names[args[2]], "context", 7) != 0)
 		return true;
 	return args[1] >= AUTO && dir_path(m, args[0], args[1], path) &&

@@ -176,9 +176,9 @@ void op_forget(struct model *m, const int *args)
 	if (m->b->ops->forget(m->b))
 		return;
 	for (size_t i = 0; i < MODEL_ENVS; i++)
-		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
-			for (struct medit *e = v->edits; e; e = e->next)
-				e->stamped = false;
+		FOR_EACH_DIR(&m->envs[i], v)
+	for (struct medit *e = v->edits; e; e = e->next)
+		e->stamped = false;
 }
 
 void op_end(struct model *m, const int *args)

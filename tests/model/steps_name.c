@@ -303,8 +303,12 @@ int step_attributes(struct model *m, int proc, const char *path, int64_t mtime, 
 		edit = p.asset ? model_edit(p.v, p.rel) : NULL;
 		if (edit)
 			edit->stamped = edit->old = false;
-		if (p.asset && strcmp(p.rel, "spec.yml") == 0)
-			p.v->spec_from = NULL; /* its time is its own now */
+		if (edit)
+			for (struct mversion *v = p.env->versions; v; v = v->next)
+				if (v->spec_from == edit->bytes)
+					v->spec_from = NULL; /* its time is its own now */
+		if (p.asset)
+			p.v->spec_from = NULL;
 		if (!p.v)
 			model_draft_touched(p.env, p.rel);
 	}
