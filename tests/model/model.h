@@ -203,8 +203,8 @@ void model_save_clear(struct msave *s);
  * directory of a version, or else in a draft. */
 void model_keep(struct mversion *v, const char *rel, const struct bytes *text, bool edited);
 
-/* Who saved rel goes on seeing these bytes (a copy) in the directory of v. */
-void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+/* Who saved rel goes on seeing these bytes (taken) in the directory of v. */
+void model_echo(struct model *m, struct mversion *v, const char *rel, struct bytes *bytes,
 		int proc);
 
 /*
@@ -217,6 +217,12 @@ struct bytes *model_with_names(const struct bytes *text, const char *env, const 
 /* What became of a save of an edit that the process made: got is what it was told. */
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc);
+
+/*
+ * The record of target was changed to what the text says. What the saver did not touch may be as it
+ * was: which of the two it is is taken from the service (model_update.c).
+ */
+void model_updated(struct model *m, struct mversion *target, const struct version *text);
 
 /* The same for a file that did not take the name, as it was refused. */
 void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
@@ -236,7 +242,8 @@ void model_published_draft(struct model *m, struct menv *env, const char *draft,
  * A file of a draft has become complete: 0, or -EBADMSG when that is its spec.yml, which is not
  * valid. *publish: that completes the draft, which publishes itself.
  */
-int model_draft_step(struct menv *env, const char *draft, const char *rel, bool *publish);
+int model_draft_step(struct model *m, struct menv *env, const char *draft, const char *rel,
+		     bool *publish);
 
 /* Where a file lies in a draft that publishes itself; false when it lies in none. */
 struct draft_place {

@@ -50,7 +50,7 @@ static int check_in_draft(struct model *m, const struct mfd *f)
 	if (!step_for_writing(f->flags) || !model_draft_of(m, f->bytes, &at) ||
 	    strcmp(at.rel, "spec.yml") != 0)
 		return 0;
-	return model_draft_step(at.env, at.draft, at.rel, &publish);
+	return model_draft_step(m, at.env, at.draft, at.rel, &publish);
 }
 
 int step_fsync(struct model *m, int fd)
@@ -94,8 +94,8 @@ static bool closed_in_draft(struct model *m, struct mfd *f, int got, bool heard)
 
 	if (!f->wrote || !model_draft_of(m, f->bytes, &at))
 		return false;
-	f->wrote = false;
-	s.rc = model_draft_step(at.env, at.draft, at.rel, &publish);
+	f->wrote = false; /* its close sees all of it */
+	s.rc = model_draft_step(m, at.env, at.draft, at.rel, &publish);
 	if (publish)
 		model_publish(m, at.env, at.draft, at.draft, &s);
 	if (heard)
