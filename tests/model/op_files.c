@@ -32,12 +32,17 @@ static const char *const file_names[FILES] = {
 
 static const char *const dir_names[DIRS] = {"context", "context/sub", "sub", "sub/deep"};
 
+const char *op_name(const struct model *m, const char *any, const char *number)
+{
+	return m->b->patience_ms ? number : any;
+}
+
 /* env/wN: a draft that publishes itself, or the version that it became. */
-static bool auto_path(struct menv *env, int n, char out[TREE_PATH])
+static bool auto_path(struct model *m, struct menv *env, int n, char out[TREE_PATH])
 {
 	const struct mversion *v;
 
-	path_print(out, "%s/w%d", env->name, n);
+	path_print(out, op_name(m, "%s/w%d", "%s/50%d"), env->name, n);
 	v = model_version(env, strchr(out, '/') + 1);
 	return v ? model_shows(env, v, false) : tree_child(env->top, strchr(out, '/') + 1) != NULL;
 }
@@ -55,7 +60,7 @@ static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 	if (dir == ENVIRONMENT)
 		return model_env_shown(e, false) && path_print(out, "%s", e->name);
 	if (dir >= AUTO)
-		return auto_path(e, dir - AUTO, out);
+		return auto_path(m, e, dir - AUTO, out);
 	if (!model_env_shown(e, false))
 		return false;
 	v = dir == LATEST ? model_latest(e) : model_pick(e, (unsigned int)dir - DRAFTS, false);
@@ -104,7 +109,7 @@ void op_mkauto(struct model *m, const int *args)
 
 	if (!have_env(m, args[2], &m->envs[args[0]]))
 		return;
-	path_print(path, "%s/w%d", m->envs[args[0]].name, args[1] % 2);
+	path_print(path, op_name(m, "%s/w%d", "%s/50%d"), m->envs[args[0]].name, args[1] % 2);
 	step_mkdir(m, args[2], path);
 }
 

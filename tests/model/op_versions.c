@@ -46,7 +46,7 @@ void op_publish(struct model *m, const int *args)
 	if (args[2] == 0 && v)
 		snprintf(name, sizeof(name), "%s", v->name);
 	else if (args[2] == 1)
-		snprintf(name, sizeof(name), "v%d", args[1]);
+		snprintf(name, sizeof(name), op_name(m, "v%d", "60%d"), args[1]);
 	else if (args[2] == 2)
 		snprintf(name, sizeof(name), "no good");
 	else
