@@ -41,6 +41,7 @@ struct notify {
 	pthread_cond_t ready;
 	/* protected by lock */
 	bool stopping;
+	unsigned int held;
 	struct push *first, **last;
 	size_t queued;
 	struct noticed *noticed[NOTICED_BUCKETS];
@@ -145,12 +146,28 @@ static void enqueue(struct notify *n, uint64_t ino, const char *name)
 		push_free(dropped);
 }
 
+void notify_hold(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->held++;
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_release(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->held--;
+	if (!n->held)
+		pthread_cond_signal(&n->ready);
+	pthread_mutex_unlock(&n->lock);
+}
+
 static struct push *dequeue(struct notify *n)
 {
 	struct push *p;
 
 	pthread_mutex_lock(&n->lock);
-	while (!n->first && !n->stopping)
+	while ((!n->first || n->held) && !n->stopping)
 		pthread_cond_wait(&n->ready, &n->lock);
 	p = n->stopping ? NULL : n->first;
 	if (p) {

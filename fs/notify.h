@@ -22,6 +22,14 @@ struct notify *notify_new(struct node_table *nodes);
 /* Starts the thread; before that, changes are only noted. 0 or a negative errno. */
 int notify_start(struct notify *n, struct fuse_session *se);
 
+/*
+ * Nothing is pushed between these two; they nest, and may come from any number of threads. A push
+ * that waits for the lock of a directory can't be ended, not even by the end of this process: when
+ * that is killed meanwhile, the request that holds the lock would wait for ever.
+ */
+void notify_hold(struct notify *n);
+void notify_release(struct notify *n);
+
 /* Ends the thread; nothing is pushed any more. */
 void notify_stop(struct notify *n);
 void notify_free(struct notify *n); /* NULL is allowed */

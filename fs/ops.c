@@ -7,6 +7,7 @@
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/name.h"
+#include "fs/notify.h"
 #include "fs/save.h"
 
 struct fsys *ops_fsys(fuse_req_t req)
@@ -34,12 +35,22 @@ static void interrupted(fuse_req_t req, void *data)
 void ops_wait_begin(struct ops_wait *w, fuse_req_t req)
 {
 	w->req = req;
+	w->names = false;
 	call_init(&w->call, clock_mono() + ops_fsys(req)->timeout, CALL_INTERACTIVE);
 	fuse_req_interrupt_func(req, interrupted, &w->call);
 }
 
+void ops_wait_begin_names(struct ops_wait *w, fuse_req_t req)
+{
+	ops_wait_begin(w, req);
+	w->names = true;
+	notify_hold(ops_fsys(req)->notify);
+}
+
 void ops_wait_end(struct ops_wait *w)
 {
+	if (w->names)
+		notify_release(ops_fsys(w->req)->notify);
 	/* Once this returns, `interrupted` is not running and will not: libfuse holds a lock. */
 	fuse_req_interrupt_func(w->req, NULL, NULL);
 	call_destroy(&w->call);

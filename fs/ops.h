@@ -24,9 +24,13 @@ extern const struct fuse_lowlevel_ops ops_table;
 struct ops_wait {
 	fuse_req_t req;
 	struct call call;
+	bool names;
 };
 
 void ops_wait_begin(struct ops_wait *w, fuse_req_t req);
+/* The same for a request on names, whose directory is locked until it is answered: nothing is
+ * pushed to the kernel meanwhile that would wait for that lock. */
+void ops_wait_begin_names(struct ops_wait *w, fuse_req_t req);
 void ops_wait_end(struct ops_wait *w); /* before the reply */
 
 struct fsys *ops_fsys(fuse_req_t req);

@@ -71,7 +71,7 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!dir)
 		return;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = tree_lookup(fs, dir, name, &w.call, &found, &e);
 	ops_wait_end(&w);
 	if (rc == -ENOENT) {
@@ -384,7 +384,7 @@ void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 
 	if (!dir)
 		return;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = make_and_fill(fs, dir, name, mode, &w.call, &entry, &e);
 	ops_wait_end(&w);
 	if (rc == -EINVAL || rc == -EEXIST)

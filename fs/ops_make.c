@@ -70,7 +70,7 @@ static int fill_made(fuse_req_t req, struct node *dir, const char *name,
 	struct ops_wait w;
 	int rc;
 
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = tree_lookup(fs, dir, name, &w.call, &found, &e);
 	ops_wait_end(&w);
 	if (rc)
@@ -111,7 +111,7 @@ static int made(fuse_req_t req, struct node *dir, const char *name, const char *
 	vdir = upper_dir(&p);
 	if (!vdir)
 		return -ENOMEM;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	published = ops_published(fs, dir, name, &w.call);
 	ops_wait_end(&w);
 	rc = edits_add(fs->edits, vdir, p.rel, published == 0);
@@ -159,7 +159,7 @@ static int open_sink(fuse_req_t req, struct node *dir, const char *name, struct 
 	struct fsys *fs = ops_fsys(req);
 	struct ops_wait w;
 
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	ops_uncover(fs, dir, ops_published(fs, dir, name, &w.call));
 	ops_wait_end(&w);
 	return ops_sink_open(h);
@@ -294,7 +294,7 @@ static int link_file(fuse_req_t req, struct node *n, struct node *dir, const cha
 	if (rc)
 		return rc;
 	if (from && p.area == UPPER_SHOWN) {
-		ops_wait_begin(&w, req);
+		ops_wait_begin_names(&w, req);
 		rc = link_asset(fs, dir, name, from, path, by, &w.call, e);
 		ops_wait_end(&w);
 		return rc;
@@ -304,7 +304,7 @@ static int link_file(fuse_req_t req, struct node *n, struct node *dir, const cha
 	/* A backup of what is published: there is nothing on the disk yet to link to. */
 	if (p.area == UPPER_SHOWN || !edit_is_possible(n))
 		return -EPERM;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = edit_copy(fs, n, path, &w.call, e);
 	ops_wait_end(&w);
 	return rc;

@@ -97,7 +97,7 @@ void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!dir)
 		return;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = unlink_item(ops_fsys(req), dir, name, &w.call, &e);
 	ops_wait_end(&w);
 	reply(req, "unlink", dir, name, rc, &e);
@@ -187,7 +187,7 @@ void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!dir)
 		return;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = find(fs, dir, name, &w.call, &found, &e);
 	if (!rc)
 		rc = remove_dir(fs, dir, &found->items[0], fuse_req_ctx(req)->pid, &w.call, &e);

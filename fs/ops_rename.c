@@ -418,7 +418,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 
 	if (!to)
 		return;
-	ops_wait_begin(&w, req);
+	ops_wait_begin_names(&w, req);
 	rc = change_allowed(from, &e);
 	if (!rc)
 		rc = tree_lookup(fs, from, name, &w.call, &found, &e);

@@ -358,35 +358,6 @@ static size_t changed_tags(const struct spec *s, const struct version *seen,
 	return n;
 }
 
-/* Changes of tags and description, one by one: nobody else's is touched. */
-static int update(struct gathering *g, struct publish_outcome *out)
-{
-	const struct spec *s = g->dir->spec;
-	struct version_change change = VERSION_CHANGE_INIT;
-	struct version *seen = seen_base(g);
-	_cleanup_free_ struct tag_change *tags =
-		calloc(s->n_tags + seen->n_tags + 1, sizeof(*tags));
-	int rc = tags ? 0 : -ENOMEM;
-
-	if (!rc) {
-		change.tags = tags;
-		change.n_tags = changed_tags(s, seen, g->base, tags);
-		change.set_description = strcmp(text(s->description), text(seen->description)) != 0;
-		change.description = s->description;
-		out->what = PUBLISH_NOTHING;
-	}
-	if (!rc && (change.n_tags || change.set_description)) {
-		version_unref(out->version);
-		out->version = NULL;
-		out->what = PUBLISH_UPDATED;
-		rc = register_errno(change_version_named(g->fs, g->p->scope, g->env,
-							 g->base->version, &change, g->c,
-							 &out->version, g->e));
-	}
-	version_unref(seen);
-	return rc;
-}
-
 /* From now on the program that saves has seen what it wrote itself. */
 static void note_seen(const struct gathering *g, const struct publish_outcome *out)
 {
@@ -441,6 +412,53 @@ static int make_new(struct gathering *g, struct publish_outcome *out)
 	if (g->how != PUBLISH)
 		return g->how == PROBE ? register_probe(g->fs, &r, g->c, g->e) : 0;
 	return register_version(g->fs, &r, g->c, &out->version, &out->journal, g->e);
+}
+
+/* The change, written down before: after a crash it is known what was to be there then. */
+static int send_update(struct gathering *g, const struct version_change *change,
+		       struct publish_outcome *out)
+{
+	_cleanup_free_ char *place = upper_path(g->fs, UPPER_EDIT, g->p->vdir, g->p->rel);
+	struct registration r = registration_of(g, place);
+	struct version *expected = spec_to_version(g->dir->spec, g->env, g->base->version,
+						   g->dir->conda, unchanged_uri(g));
+	int rc = place && expected ? register_update(g->fs, &r, expected, &out->journal, g->e)
+				   : -ENOMEM;
+
+	version_unref(expected);
+	if (rc)
+		return rc;
+	rc = change_version_named(g->fs, g->p->scope, g->env, g->base->version, change, g->c,
+				  &out->version, g->e);
+	register_updated(g->fs, &out->journal, rc);
+	return register_errno(rc);
+}
+
+/* Changes of tags and description, one by one: nobody else's is touched. */
+static int update(struct gathering *g, struct publish_outcome *out)
+{
+	const struct spec *s = g->dir->spec;
+	struct version_change change = VERSION_CHANGE_INIT;
+	struct version *seen = seen_base(g);
+	_cleanup_free_ struct tag_change *tags =
+		calloc(s->n_tags + seen->n_tags + 1, sizeof(*tags));
+	int rc = tags ? 0 : -ENOMEM;
+
+	if (!rc) {
+		change.tags = tags;
+		change.n_tags = changed_tags(s, seen, g->base, tags);
+		change.set_description = strcmp(text(s->description), text(seen->description)) != 0;
+		change.description = s->description;
+		out->what = PUBLISH_NOTHING;
+	}
+	if (!rc && (change.n_tags || change.set_description)) {
+		version_unref(out->version);
+		out->version = NULL;
+		out->what = PUBLISH_UPDATED;
+		rc = send_update(g, &change, out);
+	}
+	version_unref(seen);
+	return rc;
 }
 
 /* 1 when the definition, or (*labels) tags or description, are other than the base's. */

@@ -371,6 +371,32 @@ static int put(struct fsys *fs, const struct registration *r, const struct versi
 	return rc;
 }
 
+int register_update(struct fsys *fs, const struct registration *r, const struct version *expected,
+		    uint64_t *id, struct err *e)
+{
+	char digest[REGISTER_DIGEST_SIZE];
+	int rc = register_digest(expected, digest);
+
+	if (!rc)
+		rc = begin_entry(fs, r, expected, digest, id, e);
+	if (!rc)
+		settle_active(fs->settle, *id, true);
+	return rc;
+}
+
+void register_updated(struct fsys *fs, uint64_t *id, int rc)
+{
+	if (!rc)
+		return; /* the caller ends it when the local files say so */
+	if (is_doubtful(rc)) {
+		settle_active(fs->settle, *id, false);
+		settle_doubtful(fs->settle);
+	} else {
+		register_done(fs, *id);
+	}
+	*id = 0;
+}
+
 static int upload(struct fsys *fs, const struct registration *r, const char *version,
 		  struct call *c, char **uri, struct err *e)
 {

@@ -57,6 +57,15 @@ int register_errno(int rc);
 void register_done(struct fsys *fs, uint64_t id);
 
 /*
+ * A change of tags or description is about to be sent that makes the record `expected`: written
+ * down, so that it is known after a crash whether it was done. register_updated() says what came of
+ * it.
+ */
+int register_update(struct fsys *fs, const struct registration *r, const struct version *expected,
+		    uint64_t *id, struct err *e);
+void register_updated(struct fsys *fs, uint64_t *id, int rc);
+
+/*
  * Looks up the publications in doubt. What is at the service with the same content was published:
  * its bytes in drafts and .rejected files go. Entries that can't be looked up now stay. Returns how
  * many are left, or a negative errno.

@@ -91,7 +91,7 @@ static void expect(struct fsys_fixture *f, const char *rel, const char *text,
 		fail_msg("%s", s.e.msg);
 	assert_int_equal(s.out.what, what);
 	assert_string_equal(s.out.version->version, version);
-	assert_int_equal(s.out.journal != 0, what == PUBLISH_NEW);
+	assert_int_equal(s.out.journal != 0, what == PUBLISH_NEW || what == PUBLISH_UPDATED);
 	assert_int_equal(fsys_all_requests(f), requests);
 	saving_end(f, &s, rel);
 }
