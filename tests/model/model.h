@@ -256,7 +256,8 @@ bool model_draft_of(struct model *m, const struct bytes *bytes, struct draft_pla
 /* Something happened in the draft that rel, a path in an environment's directory, leads into. */
 void model_draft_touched(struct menv *env, const char *rel);
 
-/* The mount ends in an orderly way: what only waited for quiet is published. */
-void model_draft_flush(struct model *m);
+/* The mount ends; in an orderly way, what only waited for quiet is published. The next one does not
+ * begin to wait again by itself. */
+void model_draft_flush(struct model *m, bool publish);
 
 #endif

@@ -248,7 +248,7 @@ static bool has_folder(struct tree *dir)
 	return has;
 }
 
-void model_draft_flush(struct model *m)
+void model_draft_flush(struct model *m, bool publish)
 {
 	for (size_t i = 0; i < MODEL_ENVS; i++) {
 		struct menv *env = &m->envs[i];
@@ -259,8 +259,10 @@ void model_draft_flush(struct model *m)
 
 			next = t->next;
 			snprintf(name, sizeof(name), "%s", t->name);
-			if (!t->waiting || !has_folder(t))
+			if (!publish || !t->waiting || !has_folder(t)) {
+				t->waiting = false;
 				continue;
+			}
 			model_publish(m, env, name, name, &s);
 			model_published_draft(m, env, name, &s, s.rc, -1);
 			model_save_clear(&s);

@@ -328,8 +328,7 @@ void step_remount(struct model *m, bool crash)
 	m->b->ops->remount(m->b, crash);
 	for (int proc = 1; proc < BACKEND_PROCS; proc++)
 		m->generations[proc]++;
-	if (!crash)
-		model_draft_flush(m);
+	model_draft_flush(m, !crash);
 	model_pass(m);
 	for (size_t i = 0; i < MODEL_ENVS; i++)
 		FOR_EACH_DIR(&m->envs[i], v)
