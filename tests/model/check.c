@@ -117,15 +117,13 @@ static void check_link(struct model *m, const char *path, const char *target)
 	buf_free(&found);
 }
 
-/* A directory that shows exactly a tree. */
-static void check_tree(struct model *m, const char *path, struct tree *t)
+static void check_tree(struct model *m, const char *path, struct tree *t);
+
+/* What a directory holds of a tree is as it says. */
+static void check_below(struct model *m, const char *path, struct tree *t)
 {
-	struct names names = {0};
 	char below[TREE_PATH];
 
-	for (struct tree *c = t->first; c; c = c->next)
-		add_name(&names, c->name);
-	check_names(m, path, &names);
 	for (struct tree *c = t->first; c && !model_failed(m); c = c->next) {
 		path_print(below, "%s/%s", path, c->name);
 		if (c->kind == TREE_DIR)
@@ -137,6 +135,18 @@ static void check_tree(struct model *m, const char *path, struct tree *t)
 		else
 			check_bytes(m, below, c);
 	}
+}
+
+/* A directory that shows exactly a tree. */
+static void check_tree(struct model *m, const char *path, struct tree *t)
+{
+	struct names names = {0};
+
+	for (struct tree *c = t->first; c; c = c->next)
+		add_name(&names, c->name);
+	check_names(m, path, &names);
+	if (!model_failed(m))
+		check_below(m, path, t);
 }
 
 /* ---- versions ---- */
@@ -202,6 +212,7 @@ static void check_version(struct model *m, const char *dir, struct menv *env, st
 static void check_env(struct model *m, struct menv *env, bool archived, bool deep)
 {
 	struct names names = {0};
+	struct tree *own;
 	char path[TREE_PATH], below[TREE_PATH];
 
 	path_print(path, "%s%s", archived ? ".archived/" : "", env->name);
@@ -210,21 +221,24 @@ static void check_env(struct model *m, struct menv *env, bool archived, bool dee
 			add_name(&names, v->name);
 	for (struct tree *c = archived ? NULL : env->top->first; c; c = c->next)
 		add_name(&names, c->name);
+	own = archived ? tree_new("", TREE_DIR) : model_view(env, &env->self);
+	for (struct tree *c = own->first; c; c = c->next)
+		add_name(&names, c->name);
 	if (!archived && model_latest(env))
 		add_name(&names, "latest");
 	check_names(m, path, &names);
 	for (struct mversion *v = env->versions; v && !model_failed(m); v = v->next)
 		if (model_shows(env, v, archived) && (deep || v->touched || v->edits))
 			check_version(m, path, env, v, archived, deep);
+	check_below(m, path, own);
+	tree_free(own);
 	if (archived || model_failed(m))
 		return;
+	check_stamps(m, env, &env->self);
 	path_print(below, "%s/latest", env->name);
 	if (model_latest(env))
 		check_link(m, below, model_latest(env)->name);
-	for (struct tree *c = env->top->first; c && !model_failed(m); c = c->next) {
-		path_print(below, "%s/%s", env->name, c->name);
-		check_tree(m, below, c);
-	}
+	check_below(m, env->name, env->top);
 }
 
 static void check_envs(struct model *m, bool archived, bool deep)
@@ -385,8 +399,8 @@ void check_all(struct model *m, bool deep)
 	}
 	m->b->ops->fault(m->b, fault);
 	for (size_t i = 0; i < MODEL_ENVS; i++)
-		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
-			v->touched = false;
+		FOR_EACH_DIR(&m->envs[i], v)
+	v->touched = false;
 	if (m->b->ops->problem(m->b))
 		model_fail(m, "%s", m->b->ops->problem(m->b));
 }

@@ -13,7 +13,7 @@ static bool stat_of(struct model *m, const struct menv *env, const struct mversi
 	char path[TREE_PATH], real[TREE_PATH];
 	int rc;
 
-	path_print(path, "%s/%s/%s", env->name, v->name, rel);
+	path_print(path, "%s/%s%s%s", env->name, v->name, v->v ? "/" : "", rel);
 	rc = m->b->ops->stat(m->b, 0, step_path(m, path, real), st);
 	if (rc)
 		model_fail(m, "stat %s: %s", path, strerror(-rc));

@@ -39,6 +39,13 @@ int dance(struct model *m, enum dance way, int proc, const char *path, const voi
 /* The path of an operation's file in its directory of its environment. False: there is none. */
 bool op_path(struct model *m, int env, int dir, int file, char out[TREE_PATH]);
 
+/*
+ * The format of a name: any, or, where the real service counts on from it, a number. (After a name
+ * that is none it goes on with the time.)
+ */
+const char *op_name(const struct model *m, const char *any, const char *number)
+	__attribute__((format_arg(2)));
+
 /* A text for such a file: args are env, directory, file, kind, image, tag, comment. */
 void op_make_text(struct model *m, struct buf *text, const int *args);
 

@@ -45,10 +45,12 @@ void model_init(struct model *m, struct backend *b)
 		snprintf(m->envs[i].name, sizeof(m->envs[i].name), "%c", (char)('a' + i));
 		m->envs[i].top = tree_new("", TREE_DIR);
 		m->envs[i].scratch = tree_new("", TREE_DIR);
+		m->envs[i].self.gone = tree_new("", TREE_DIR);
+		m->envs[i].self.local = tree_new("", TREE_DIR);
 	}
 }
 
-static void version_clear(struct mversion *v)
+static void dir_clear(struct mversion *v)
 {
 	version_unref(v->v);
 	version_unref(v->spec_of);
@@ -60,6 +62,11 @@ static void version_clear(struct mversion *v)
 	bytes_unref(v->conda);
 	while (v->edits)
 		model_edit_drop(v, v->edits->rel);
+}
+
+static void version_clear(struct mversion *v)
+{
+	dir_clear(v);
 	free(v);
 }
 
@@ -70,6 +77,7 @@ void model_clear(struct model *m)
 
 		while (env->versions)
 			model_remove(env, env->versions->name);
+		dir_clear(&env->self);
 		tree_free(env->top);
 		tree_free(env->scratch);
 	}
@@ -290,6 +298,8 @@ struct tree *model_files(const struct mversion *v)
 	struct tree *files = tree_new("", TREE_DIR), *context;
 	struct buf text = BUF_INIT(TEXT_MAX);
 
+	if (!v->v)
+		return files;
 	must(spec_render(v->v, &text) ? NULL : files);
 	put_text(files, "spec.yml", &text);
 	if (v->v->conda) {

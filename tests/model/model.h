@@ -68,9 +68,16 @@ struct menv {
 	bool archived; /* with all its versions */
 	long highest;  /* number that a version ever had */
 	struct mversion *versions;
-	struct tree *top;     /* what lies in its directory: drafts */
+	struct mversion
+		self;     /* its own directory, where a spec.yml can be written too: no version */
+	struct tree *top; /* what lies in its directory: drafts */
 	struct tree *scratch; /* seen in each of its versions */
 };
+
+/* The directory itself and those of all versions. */
+#define FOR_EACH_DIR(env, dir)                           \
+	for (struct mversion *dir = &(env)->self; (dir); \
+	     (dir) = (dir) == &(env)->self ? (env)->versions : (dir)->next)
 
 /* An open file. */
 struct mfd {
@@ -196,8 +203,8 @@ void model_save_clear(struct msave *s);
  * directory of a version, or else in a draft. */
 void model_keep(struct mversion *v, const char *rel, const struct bytes *text, bool edited);
 
-/* Who saved rel goes on seeing these bytes (a copy) in the directory of v. */
-void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
+/* Who saved rel goes on seeing these bytes (taken) in the directory of v. */
+void model_echo(struct model *m, struct mversion *v, const char *rel, struct bytes *bytes,
 		int proc);
 
 /*
@@ -210,6 +217,12 @@ struct bytes *model_with_names(const struct bytes *text, const char *env, const 
 /* What became of a save of an edit that the process made: got is what it was told. */
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc);
+
+/*
+ * The record of target was changed to what the text says. What the saver did not touch may be as it
+ * was: which of the two it is is taken from the service (model_update.c).
+ */
+void model_updated(struct model *m, struct mversion *target, const struct version *text);
 
 /* The same for a file that did not take the name, as it was refused. */
 void model_refused(struct model *m, struct menv *env, struct mversion *v, const char *rel,
@@ -229,7 +242,8 @@ void model_published_draft(struct model *m, struct menv *env, const char *draft,
  * A file of a draft has become complete: 0, or -EBADMSG when that is its spec.yml, which is not
  * valid. *publish: that completes the draft, which publishes itself.
  */
-int model_draft_step(struct menv *env, const char *draft, const char *rel, bool *publish);
+int model_draft_step(struct model *m, struct menv *env, const char *draft, const char *rel,
+		     bool *publish);
 
 /* Where a file lies in a draft that publishes itself; false when it lies in none. */
 struct draft_place {
@@ -242,7 +256,8 @@ bool model_draft_of(struct model *m, const struct bytes *bytes, struct draft_pla
 /* Something happened in the draft that rel, a path in an environment's directory, leads into. */
 void model_draft_touched(struct menv *env, const char *rel);
 
-/* The mount ends in an orderly way: what only waited for quiet is published. */
-void model_draft_flush(struct model *m);
+/* The mount ends; in an orderly way, what only waited for quiet is published. The next one does not
+ * begin to wait again by itself. */
+void model_draft_flush(struct model *m, bool publish);
 
 #endif

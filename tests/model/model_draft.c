@@ -1,5 +1,6 @@
 /* model_draft - drafts with the name of a version: when they are complete, and what they become. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +17,31 @@ static struct bytes *text_of(struct tree *dir, const char *name)
 	return t && t->kind == TREE_FILE ? bytes_ref(t->bytes) : NULL;
 }
 
+static bool writes(const struct mfd *f, const struct bytes *bytes)
+{
+	return f->open && f->bytes == bytes && (f->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* Who has the file open goes on writing to it. */
+static void adopt(struct model *m, struct medit *edit)
+{
+	for (int i = 0; i < MODEL_FDS; i++) {
+		if (!writes(&m->fds[i], edit->bytes))
+			continue;
+		m->fds[i].counted = true;
+		m->fds[i].wrote = false; /* that is in the version */
+		edit->writers++;
+	}
+}
+
 /* For whoever published it the file goes on being what it was. */
 static void go_on_showing(struct model *m, struct mversion *v, const char *rel, struct bytes *text,
 			  int proc)
 {
-	if (text && proc >= 0)
-		model_echo(m, v, rel, text, proc);
+	if (text && proc >= 0) {
+		model_echo(m, v, rel, bytes_ref(text), proc);
+		adopt(m, model_edit(v, rel));
+	}
 	if (text)
 		model_keep(v, rel, text, false);
 	bytes_unref(text);
@@ -139,7 +159,17 @@ static const char *conda_of(const struct spec *spec)
 	return spec->conda_path ? spec->conda_path : "";
 }
 
-int model_draft_step(struct menv *env, const char *draft, const char *rel, bool *publish)
+/* Whether somebody is writing to it, or about to. */
+static bool is_in_the_making(const struct model *m, const struct tree *t)
+{
+	for (int i = 0; t && i < MODEL_FDS; i++)
+		if (writes(&m->fds[i], t->bytes) && (m->fds[i].wrote || !t->bytes->len))
+			return true;
+	return false;
+}
+
+int model_draft_step(struct model *m, struct menv *env, const char *draft, const char *rel,
+		     bool *publish)
 {
 	struct tree *dir = tree_child(env->top, draft), *t = tree_child(dir, "spec.yml"), *conda;
 	bool is_spec = strcmp(rel, "spec.yml") == 0;
@@ -154,7 +184,8 @@ int model_draft_step(struct menv *env, const char *draft, const char *rel, bool 
 		return is_spec ? rc : 0;
 	conda = tree_child(dir, conda_of(spec));
 	*publish = (!spec->build_path || spec->build_is_url) &&
-		   (is_spec || strcmp(rel, conda_of(spec)) == 0) && (!spec->conda_path || conda);
+		   (is_spec || strcmp(rel, conda_of(spec)) == 0) && (!spec->conda_path || conda) &&
+		   !is_in_the_making(m, is_spec ? conda : t);
 	spec_free(spec);
 	return 0;
 }
@@ -217,7 +248,7 @@ static bool has_folder(struct tree *dir)
 	return has;
 }
 
-void model_draft_flush(struct model *m)
+void model_draft_flush(struct model *m, bool publish)
 {
 	for (size_t i = 0; i < MODEL_ENVS; i++) {
 		struct menv *env = &m->envs[i];
@@ -228,8 +259,10 @@ void model_draft_flush(struct model *m)
 
 			next = t->next;
 			snprintf(name, sizeof(name), "%s", t->name);
-			if (!t->waiting || !has_folder(t))
+			if (!publish || !t->waiting || !has_folder(t)) {
+				t->waiting = false;
 				continue;
+			}
 			model_publish(m, env, name, name, &s);
 			model_published_draft(m, env, name, &s, s.rc, -1);
 			model_save_clear(&s);

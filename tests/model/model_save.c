@@ -28,10 +28,10 @@ static int check_spec(const char *env, const struct bytes *bytes)
 
 /* ---- what the directory says then ---- */
 
-/* The version that the directory's files were published as; NULL: it is gone. */
+/* The version that the directory's files were published as; NULL: it is gone, or there is none. */
 static struct mversion *base_of(struct menv *env, struct mversion *v)
 {
-	return v->base[0] ? model_version(env, v->base) : v;
+	return v->base[0] ? model_version(env, v->base) : v->v ? v : NULL;
 }
 
 static void put_edits(struct tree *stage, struct mversion *v)
@@ -60,16 +60,21 @@ static void take_out(void *arg, const char *path, struct tree *t)
 		tree_free(tree_take(dir, name));
 }
 
+static void put_aside(void *arg, const char *path, struct tree *t)
+{
+	if (t->kind == TREE_FILE && model_is_asset(path))
+		tree_put(arg, path, t->bytes);
+}
+
 /* The bytes that are saved; other files as they were saved before, else as the base has them. */
 static struct tree *stage_of(struct mversion *v, struct mversion *base, const char *rel,
 			     struct bytes *bytes)
 {
-	struct tree *stage = model_files(base), *conda = tree_child(v->local, "conda.yml");
+	struct tree *stage = base ? model_files(base) : tree_new("", TREE_DIR);
 	struct taking k = {stage};
 
 	tree_each(v->gone, take_out, &k);
-	if (conda)
-		tree_put(stage, "conda.yml", conda->bytes);
+	tree_each(v->local, put_aside, stage);
 	put_edits(stage, v);
 	tree_put(stage, rel, bytes);
 	return stage;
@@ -153,7 +158,7 @@ static void choose_name(struct menv *env, struct mversion *v, struct mversion *b
 	const char *said = spec->version;
 	const struct medit *before = model_edit(v, "spec.yml");
 
-	*wanted = said && strcmp(said, v->name) != 0 && strcmp(said, base->name) != 0 &&
+	*wanted = said && strcmp(said, v->name) != 0 && !(base && strcmp(said, base->name) == 0) &&
 		  !(before && strcmp(said, before->said) == 0);
 	if (*wanted)
 		snprintf(name, VERSION_NAME, "%s", said);
@@ -188,7 +193,7 @@ static void decide(struct model *m, struct menv *env, struct mversion *v, struct
 	const struct mversion *taken;
 	char name[VERSION_NAME];
 	struct version *record = s->v;
-	bool wanted, same = same_definition(record, base->v);
+	bool wanted, same = base && same_definition(record, base->v);
 
 	choose_name(env, v, base, spec, name, &wanted);
 	if (same && !wanted) {
@@ -221,15 +226,23 @@ void model_save(struct model *m, struct menv *env, struct mversion *v, const cha
 	struct spec *spec;
 
 	*out = (struct msave){0};
-	if (!base) {
+	if (!base && v->v) {
 		out->rc = out->also = -EIO;
 		return;
 	}
 	stage = stage_of(v, base, rel, bytes);
+	if (!tree_child(stage, "spec.yml")) {
+		out->what = SAVE_ASIDE; /* of a spec.yml that is still to be written */
+		tree_free(stage);
+		return;
+	}
 	spec = spec_of(stage);
-	out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
+	/* Written beside the versions it is a new one, whose place says what it is called. */
+	if (v->v)
+		out->rc = check_spec(env->name, tree_child(stage, "spec.yml")->bytes);
 	if (!out->rc)
-		out->rc = model_read(stage, env->name, base->name, &out->v, &out->context);
+		out->rc = model_read(stage, env->name, base ? base->name : "1", &out->v,
+				     &out->context);
 	out->warned = spec && (!spec->name || spec->warnings);
 	if (!out->rc && !is_part(spec, rel))
 		out->what = SAVE_ASIDE;
@@ -285,10 +298,9 @@ static void on_show(struct model *m, struct medit *e, int proc)
 		said_in(e->bytes, e->said);
 }
 
-void model_echo(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
-		int proc)
+void model_echo(struct model *m, struct mversion *v, const char *rel, struct bytes *bytes, int proc)
 {
-	struct medit *e = model_edit_begin(v, rel, bytes_new(bytes->data, bytes->len));
+	struct medit *e = model_edit_begin(v, rel, bytes);
 
 	e->saved = true;
 	on_show(m, e, proc);
@@ -305,7 +317,7 @@ static void keep(struct model *m, struct mversion *v, struct mversion *target,
 	if (spec)
 		target->spec_from = e->bytes;
 	if (spec && target != v && !model_edit(target, e->rel))
-		model_echo(m, target, e->rel, e->bytes, proc);
+		model_echo(m, target, e->rel, bytes_new(e->bytes->data, e->bytes->len), proc);
 }
 
 /* The bytes are put beside the file. Those that the same process had refused before go for them. */
@@ -330,85 +342,6 @@ static void refuse(struct model *m, struct mversion *v, const char *rel, const s
 	v->noted = false;
 }
 
-/* ---- tags and descriptions ---- */
-
-struct finding {
-	const char *env;
-	const char *version;
-	struct version *found;
-};
-
-static void find_record(void *arg, bool env_archived, const struct version *v)
-{
-	struct finding *f = arg;
-
-	(void)env_archived;
-	if (strcmp(v->env, f->env) == 0 && strcmp(v->version, f->version) == 0)
-		f->found = version_ref((struct version *)v);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static const char *tag_of(const struct version *v, const char *key)
-{
-	bool found;
-	const char *value = version_tag(v, key, &found);
-
-	return found ? (value ? value : "") : NULL;
-}
-
-/* A tag is as the text has it, or as it was: what the user did not touch is somebody else's. */
-static bool is_either(const struct version *now, const struct version *text,
-		      const struct version *before, const char *key)
-{
-	const char *value = tag_of(now, key), *a = tag_of(text, key), *b = tag_of(before, key);
-
-	return (!value && (!a || !b)) || (value && a && strcmp(value, a) == 0) ||
-	       (value && b && strcmp(value, b) == 0);
-}
-
-static bool is_update(const struct version *now, const struct version *text,
-		      const struct version *before)
-{
-	const struct version *const all[] = {now, text, before};
-
-	for (size_t i = 0; i < 3; i++)
-		for (size_t k = 0; k < all[i]->n_tags; k++)
-			if (!is_either(now, text, before, all[i]->tags[k].key))
-				return false;
-	return same_text(now->description, text->description) ||
-	       same_text(now->description, before->description);
-}
-
-/* The record has what the text says and the saver changed: which is that is taken from the service.
- */
-static void updated(struct model *m, struct mversion *target, const struct version *text)
-{
-	struct finding f = {.env = text->env, .version = text->version};
-	struct version fields, *now;
-
-	m->b->ops->each(m->b, find_record, &f);
-	if (!f.found || !is_update(f.found, text, target->v)) {
-		model_fail(m,
-			   "the tags of %s/%s are neither those that were saved nor what they were",
-			   text->env, text->version);
-		version_unref(f.found);
-		return;
-	}
-	fields = *target->v;
-	fields.tags = f.found->tags;
-	fields.n_tags = f.found->n_tags;
-	fields.description = f.found->description;
-	now = version_new(&fields);
-	m->expected.updates += !version_same_content(now, target->v);
-	version_unref(target->v);
-	target->v = now;
-	version_unref(f.found);
-}
-
 static void apply(struct model *m, struct menv *env, struct mversion *v, struct medit *e,
 		  const struct msave *s, int proc)
 {
@@ -422,7 +355,7 @@ static void apply(struct model *m, struct menv *env, struct mversion *v, struct 
 	case SAVE_UPDATED:
 		target = model_version(env, s->v->version);
 		if (s->what == SAVE_UPDATED)
-			updated(m, target, s->v);
+			model_updated(m, target, s->v);
 		keep(m, v, target, e, proc);
 		snprintf(v->base, sizeof(v->base), "%s", target->name);
 		break;
@@ -473,6 +406,8 @@ static void told(struct mversion *v, const struct msave *s)
 void model_saved(struct model *m, struct menv *env, struct mversion *v, struct medit *edit,
 		 const struct msave *s, int got, int proc)
 {
+	if (model_failed(m))
+		return; /* it was something else than was foreseen */
 	if (!got) {
 		apply(m, env, v, edit, s, proc);
 		told(v, s);

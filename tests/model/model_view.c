@@ -88,10 +88,13 @@ struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct m
 {
 	for (size_t i = 0; i < MODEL_ENVS; i++) {
 		*env = &m->envs[i];
-		for (*v = (*env)->versions; *v; *v = (*v)->next)
-			for (struct medit *e = (*v)->edits; e; e = e->next)
+		FOR_EACH_DIR(*env, dir)
+		{
+			*v = dir;
+			for (struct medit *e = dir->edits; e; e = e->next)
 				if (e->bytes == bytes)
 					return e;
+		}
 	}
 	return NULL;
 }
@@ -118,14 +121,15 @@ static void sweep(struct model *m, struct mversion *v)
 void model_sweep(struct model *m)
 {
 	for (size_t i = 0; i < MODEL_ENVS; i++)
-		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
-			sweep(m, v);
+		FOR_EACH_DIR(&m->envs[i], v)
+	sweep(m, v);
 }
 
 void model_pass(struct model *m)
 {
 	for (size_t i = 0; i < MODEL_ENVS; i++) {
-		for (struct mversion *v = m->envs[i].versions; v; v = v->next) {
+		FOR_EACH_DIR(&m->envs[i], v)
+		{
 			tree_free(v->gone);
 			v->gone = tree_new("", TREE_DIR);
 			if (v->remembered && !v->edits)
@@ -254,6 +258,8 @@ struct tree *model_published(struct mversion *v)
 {
 	struct tree *files = model_files(v);
 
+	if (!v->v)
+		return files;
 	tree_add(files, tree_new("Dockerfile", TREE_DERIVED));
 	tree_add(files, tree_new("build.log", TREE_DERIVED));
 	show_kept(files, v);
@@ -283,6 +289,8 @@ struct tree *model_view(struct menv *env, struct mversion *v)
 	tree_overlay(files, v->local);
 	for (struct medit *e = v->edits; e; e = e->next)
 		tree_put(files, e->rel, e->bytes);
+	if (!v->v)
+		return files;
 	beside = tree_new("", TREE_DIR);
 	tree_overlay(beside, env->scratch);
 	prune(tree_child(beside, "context"), files, beside);

@@ -6,7 +6,7 @@
 #include "tests/model/dances.h"
 #include "tests/model/texts.h"
 
-enum { TEXT_MAX = 1 << 16, DRAFTS = 3, LATEST = 9, AUTO = 10 };
+enum { TEXT_MAX = 1 << 16, DRAFTS = 3, LATEST = 9, AUTO = 10, ENVIRONMENT = 12 };
 
 enum file {
 	FILE_SPEC,
@@ -32,17 +32,22 @@ static const char *const file_names[FILES] = {
 
 static const char *const dir_names[DIRS] = {"context", "context/sub", "sub", "sub/deep"};
 
+const char *op_name(const struct model *m, const char *any, const char *number)
+{
+	return m->b->patience_ms ? number : any;
+}
+
 /* env/wN: a draft that publishes itself, or the version that it became. */
-static bool auto_path(struct menv *env, int n, char out[TREE_PATH])
+static bool auto_path(struct model *m, struct menv *env, int n, char out[TREE_PATH])
 {
 	const struct mversion *v;
 
-	path_print(out, "%s/w%d", env->name, n);
+	path_print(out, op_name(m, "%s/w%d", "%s/50%d"), env->name, n);
 	v = model_version(env, strchr(out, '/') + 1);
 	return v ? model_shows(env, v, false) : tree_child(env->top, strchr(out, '/') + 1) != NULL;
 }
 
-/* env/.dN, a version, latest, or env/wN. False: there is none. */
+/* env/.dN, a version, latest, env/wN, or env itself. False: there is none. */
 static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 {
 	struct menv *e = &m->envs[env];
@@ -52,8 +57,10 @@ static bool dir_path(struct model *m, int env, int dir, char out[TREE_PATH])
 		path_print(out, "%s/.d%d", e->name, dir);
 		return tree_child(e->top, strchr(out, '/') + 1);
 	}
+	if (dir == ENVIRONMENT)
+		return model_env_shown(e, false) && path_print(out, "%s", e->name);
 	if (dir >= AUTO)
-		return auto_path(e, dir - AUTO, out);
+		return auto_path(m, e, dir - AUTO, out);
 	if (!model_env_shown(e, false))
 		return false;
 	v = dir == LATEST ? model_latest(e) : model_pick(e, (unsigned int)dir - DRAFTS, false);
@@ -68,6 +75,8 @@ static bool path_in(struct model *m, int env, int dir, const char *name, char ou
 {
 	char at[TREE_PATH];
 
+	if (dir == ENVIRONMENT && strchr(name, '/'))
+		return false; /* that would be a draft */
 	return dir_path(m, env, dir, at) && path_print(out, "%s/%s", at, name);
 }
 
@@ -100,7 +109,7 @@ void op_mkauto(struct model *m, const int *args)
 
 	if (!have_env(m, args[2], &m->envs[args[0]]))
 		return;
-	path_print(path, "%s/w%d", m->envs[args[0]].name, args[1] % 2);
+	path_print(path, op_name(m, "%s/w%d", "%s/50%d"), m->envs[args[0]].name, args[1] % 2);
 	step_mkdir(m, args[2], path);
 }
 
@@ -213,7 +222,8 @@ void op_make_text(struct model *m, struct buf *text, const int *args)
 	char dir[TREE_PATH];
 	struct text_place at = {.env = env->name, .next = model_next(env, false)};
 
-	if (dir_path(m, args[0], args[1], dir))
+	at.version = "0";
+	if (args[1] != ENVIRONMENT && dir_path(m, args[0], args[1], dir))
 		at.version = args[1] == LATEST ? model_latest(env)->name : strchr(dir, '/') + 1;
 	switch (args[2]) {
 	case FILE_SPEC:
@@ -254,6 +264,8 @@ static bool is_plain_dir(struct model *m, const int *args)
 {
 	char path[TREE_PATH];
 
+	if (args[1] == ENVIRONMENT)
+		return false;
 	if (args[1] < DRAFTS || strncmp(dir_names[args[2]], "context", 7) != 0)
 		return true;
 	return args[1] >= AUTO && dir_path(m, args[0], args[1], path) &&

@@ -46,7 +46,7 @@ void op_publish(struct model *m, const int *args)
 	if (args[2] == 0 && v)
 		snprintf(name, sizeof(name), "%s", v->name);
 	else if (args[2] == 1)
-		snprintf(name, sizeof(name), "v%d", args[1]);
+		snprintf(name, sizeof(name), op_name(m, "v%d", "60%d"), args[1]);
 	else if (args[2] == 2)
 		snprintf(name, sizeof(name), "no good");
 	else
@@ -176,9 +176,9 @@ void op_forget(struct model *m, const int *args)
 	if (m->b->ops->forget(m->b))
 		return;
 	for (size_t i = 0; i < MODEL_ENVS; i++)
-		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
-			for (struct medit *e = v->edits; e; e = e->next)
-				e->stamped = false;
+		FOR_EACH_DIR(&m->envs[i], v)
+	for (struct medit *e = v->edits; e; e = e->next)
+		e->stamped = false;
 }
 
 void op_end(struct model *m, const int *args)

@@ -66,9 +66,10 @@ static int limit_of(char field)
 		return MODEL_ENVS;
 	case 'd': /* draft */
 		return 3;
-	case 'D': /* draft, from 3 on a version, 9 latest, 10 and 11 drafts that publish themselves
+	case 'D': /* draft, from 3 on a version, 9 latest, 10 and 11 drafts that publish themselves,
+		   * 12 the environment's own directory
 		   */
-		return 12;
+		return 13;
 	case 'v': /* version, the i-th modulo */
 		return 8;
 	case 'x': /* name of a new version */

@@ -56,6 +56,8 @@ const struct regression regressions[] = {
 	{"the file system dies with files open and half written",
 	 "hold s0 a0 e0 D3 f0 p1; holdwrite s0 k0 i1 t0; remount c1; hold s0 a1 e0 D3 f0 p1;"
 	 "holdwrite s0 k3 i1 t0; remount c1;"},
+	{"a draft with a context outlives a crash, and is not published by the next unmount",
+	 "mkauto e0 d1 p2; fillauto e0 d1 n2 i0 t1 c0 p1; remount c1; remount c0;"},
 	{"a process with threads ends without closing what it wrote (on a mount)",
 	 "save e1 D5 f2 w14 k5 i0 t1 c0 a1 p1; save e1 D4 f1 w14 k0 i2 t2 c1 a1 p2;"},
 };

@@ -52,7 +52,13 @@ int step_fsyncdir(struct model *m, int proc, const char *path);
 /* utimens and chmod: mtime in ns, mode of the permissions. */
 int step_attributes(struct model *m, int proc, const char *path, int64_t mtime, mode_t mode);
 
-/* ---- open files (steps_file.c) ---- */
+/* ---- open files (steps_file.c, steps_close.c) ---- */
+
+/* Whether a file that is opened with these flags can be written to. */
+bool step_for_writing(int flags);
+
+/* Something was written to a file. */
+void step_wrote(struct model *m, struct bytes *bytes);
 
 /* How a descriptor is closed. */
 enum step_close { CLOSE_OWN, CLOSE_THREAD, CLOSES };

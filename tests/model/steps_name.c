@@ -154,7 +154,7 @@ static int arrived(struct model *m, const struct place *to, struct msave *s, boo
 	if (to->v || !slash)
 		return 0;
 	path_print(draft, "%.*s", (int)(slash - to->rel), to->rel);
-	s->rc = model_draft_step(to->env, draft, slash + 1, publish);
+	s->rc = model_draft_step(m, to->env, draft, slash + 1, publish);
 	if (*publish)
 		model_publish(m, to->env, draft, draft, s);
 	return s->rc;
@@ -303,13 +303,41 @@ int step_attributes(struct model *m, int proc, const char *path, int64_t mtime, 
 		edit = p.asset ? model_edit(p.v, p.rel) : NULL;
 		if (edit)
 			edit->stamped = edit->old = false;
-		if (p.asset && strcmp(p.rel, "spec.yml") == 0)
-			p.v->spec_from = NULL; /* its time is its own now */
+		if (edit)
+			for (struct mversion *v = p.env->versions; v; v = v->next)
+				if (v->spec_from == edit->bytes)
+					v->spec_from = NULL; /* its time is its own now */
+		if (p.asset)
+			p.v->spec_from = NULL;
 		if (!p.v)
 			model_draft_touched(p.env, p.rel);
 	}
 	place_clear(&p);
 	return expected;
+}
+
+struct looking {
+	const struct model *m;
+	bool found;
+};
+
+static void look_for(void *arg, const char *path, struct tree *t)
+{
+	struct looking *l = arg;
+
+	(void)path;
+	for (int i = 0; i < MODEL_FDS; i++)
+		l->found |= l->m->fds[i].open && l->m->fds[i].wrote && t->bytes &&
+			    l->m->fds[i].bytes == t->bytes;
+}
+
+/* Half of a file is no file. */
+static bool is_half_written(const struct model *m, struct tree *draft)
+{
+	struct looking l = {.m = m};
+
+	tree_each(draft, look_for, &l);
+	return l.found;
 }
 
 int step_fsyncdir(struct model *m, int proc, const char *path)
@@ -321,7 +349,7 @@ int step_fsyncdir(struct model *m, int proc, const char *path)
 
 	place_at(m, path, &p);
 	draft = !p.v && !strchr(p.rel, '/') && p.rel[0] != '.' && p.t && p.t->kind == TREE_DIR &&
-		tree_child(p.t, "spec.yml");
+		tree_child(p.t, "spec.yml") && !is_half_written(m, p.t);
 	if (draft)
 		model_publish(m, p.env, p.rel, p.rel, &s);
 	step_expect_either(m, "fsync", path, got, s.rc, s.lost ? -ETIMEDOUT : s.rc);

@@ -53,9 +53,11 @@ void place_at(struct model *m, const char *path, struct place *out)
 					     : model_version(out->env, name);
 	if (out->v && (!model_shows(out->env, out->v, false) || !rest[len]))
 		out->v = NULL;
+	if (!rest[len] && (strcmp(rest, "spec.yml") == 0 || strcmp(rest, "conda.yml") == 0))
+		out->v = &out->env->self;
 	if (out->v) {
 		out->v->touched = true;
-		rest += len + 1;
+		rest += out->v->v ? len + 1 : 0;
 		out->view = model_view(out->env, out->v);
 		out->asset = model_is_asset(rest);
 	} else {

@@ -250,6 +250,7 @@ void step_rm_env(struct model *m, int proc, struct menv *env)
 	for (struct mversion *v = env->versions; v; v = v->next)
 		if (model_shows(env, v, false))
 			clear_beside(env, v);
+	clear_beside(env, &env->self);
 	tree_free(env->top);
 	env->top = tree_new("", TREE_DIR);
 	env->local = false;
@@ -327,11 +328,10 @@ void step_remount(struct model *m, bool crash)
 	m->b->ops->remount(m->b, crash);
 	for (int proc = 1; proc < BACKEND_PROCS; proc++)
 		m->generations[proc]++;
-	if (!crash)
-		model_draft_flush(m);
+	model_draft_flush(m, !crash);
 	model_pass(m);
 	for (size_t i = 0; i < MODEL_ENVS; i++)
-		for (struct mversion *v = m->envs[i].versions; v; v = v->next)
-			while (v->edits)
-				model_edit_drop(v, v->edits->rel);
+		FOR_EACH_DIR(&m->envs[i], v)
+	while (v->edits)
+		model_edit_drop(v, v->edits->rel);
 }
