@@ -16,7 +16,9 @@ enum {
 	FLAGS = 9 - 3,
 	THREADS = 20 - 3,
 	START = 22 - 3,
-	FIELDS = START + 1,
+	EXIT_CODE = 52 - 3,
+	FIELDS = EXIT_CODE + 1,
+	EXIT_SIGNAL = 0x7f, /* wait(2): the signal in an exit status */
 	/* include/linux/sched.h: "killed by a signal" */
 	PF_SIGNALED = 0x400,
 };
@@ -117,6 +119,14 @@ bool proc_same(const struct proc_id *a, const struct proc_id *b)
 bool proc_killed(pid_t tid)
 {
 	struct proc_stat st;
+	pid_t tgid;
 
-	return tid > 0 && !read_stat(tid, &st) && (st.fields[FLAGS] & PF_SIGNALED);
+	if (tid <= 0 || read_stat(tid, &st) || !(st.fields[FLAGS] & PF_SIGNALED))
+		return false;
+	/* The other threads of a process that ends by itself are ended in the same way. */
+	if (read_tgid(tid, &tgid) || read_stat(tgid, &st))
+		return true;
+	/* 0 is also shown to who may not trace the process. */
+	return (st.fields[EXIT_CODE] & EXIT_SIGNAL) ||
+	       (!st.fields[EXIT_CODE] && st.fields[THREADS] <= 1);
 }
