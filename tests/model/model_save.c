@@ -356,7 +356,9 @@ static void apply(struct model *m, struct menv *env, struct mversion *v, struct 
 		target = model_version(env, s->v->version);
 		if (s->what == SAVE_UPDATED)
 			model_updated(m, target, s->v);
-		keep(m, v, target, e, proc);
+		/* Where somebody else's tags stay, the text does not say what the record does. */
+		if (version_same_content(target->v, s->v))
+			keep(m, v, target, e, proc);
 		snprintf(v->base, sizeof(v->base), "%s", target->name);
 		break;
 	case SAVE_NEW:

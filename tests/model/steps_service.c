@@ -246,11 +246,11 @@ void step_rm_env(struct model *m, int proc, struct menv *env)
 	if (m->fault != FAULT_NONE)
 		return; /* how far it gets is its own matter */
 	step_expect(m, "rm -r", env->name, rm_recursive(m, proc, step_path(m, env->name, real)), 0);
-	let_pass(m);
 	for (struct mversion *v = env->versions; v; v = v->next)
 		if (model_shows(env, v, false))
 			clear_beside(env, v);
 	clear_beside(env, &env->self);
+	let_pass(m);
 	tree_free(env->top);
 	env->top = tree_new("", TREE_DIR);
 	env->local = false;
