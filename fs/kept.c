@@ -20,8 +20,8 @@
  * In the directory of a version:
  *
  *     record      which record of the version the rest belongs to
- *     f-<name>    of a file whose path has one part, and of the version itself: its text, or
- * nothing h-<hash>    of any other file
+ *     f-<name>    a file whose path has one part, or the version itself: the text, or nothing
+ *     h-<hash>    any other file
  *
  * The mode of such a file is the one that is kept; mode 0: none. Its time is the one that is kept,
  * unless the sticky bit says that it is not.
@@ -40,7 +40,8 @@ static const char record_name[] = "record";
 
 struct kept {
 	int dir;
-	pthread_mutex_t lock; /* for changes of times and modes: they take several calls */
+	pthread_mutex_t lock;  /* for changes of times and modes: they take several calls */
+	pthread_mutex_t names; /* for directories that are made or removed part by part */
 };
 
 /* ---- names ---- */
@@ -122,15 +123,35 @@ static int open_version(const struct kept *k, const char *dir)
 	return walk(k, dir, false);
 }
 
-static int make_version(const struct kept *k, const char *dir)
+static int make_version(struct kept *k, const char *dir)
 {
 	int fd = *dir && is_plain_path(dir) ? -ENOENT : -EINVAL;
 
-	/* kept_drop() of another version may remove a directory that was just made, empty as it is.
-	 */
+	/* A directory that was just made is empty: kept_drop() of another version would remove it.
+	 * That waits here; the tries are for one in another process. */
+	pthread_mutex_lock(&k->names);
 	for (int i = 0; i < TRIES && fd == -ENOENT; i++)
 		fd = walk(k, dir, true);
+	pthread_mutex_unlock(&k->names);
 	return fd;
+}
+
+/* Removes the directory at path, which is cut, and those above it as far as nothing else is in
+ * them. */
+static int remove_version(struct kept *k, char *path)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&k->names);
+	if (unlinkat(k->dir, path, AT_REMOVEDIR) < 0)
+		rc = -errno;
+	for (char *slash; !rc && (slash = strrchr(path, '/'));) {
+		*slash = '\0';
+		if (unlinkat(k->dir, path, AT_REMOVEDIR) < 0)
+			break;
+	}
+	pthread_mutex_unlock(&k->names);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* ---- what is kept of a file ---- */
@@ -206,6 +227,7 @@ int kept_open(int dirfd, struct kept **out)
 		return -ENOMEM;
 	k->dir = dirfd;
 	pthread_mutex_init(&k->lock, NULL);
+	pthread_mutex_init(&k->names, NULL);
 	return 0;
 }
 
@@ -213,6 +235,7 @@ void kept_close(struct kept *k)
 {
 	if (!k)
 		return;
+	pthread_mutex_destroy(&k->names);
 	pthread_mutex_destroy(&k->lock);
 	free(k);
 }
@@ -311,17 +334,7 @@ int kept_drop(struct kept *k, const char *dir)
 		return fd == -ENOENT ? 0 : fd;
 	remove_files(fd);
 	path = strdup(dir);
-	if (!path)
-		return -ENOMEM;
-	if (unlinkat(k->dir, path, AT_REMOVEDIR) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	/* And those above it as far as nothing else is in them. */
-	for (char *slash; (slash = strrchr(path, '/'));) {
-		*slash = '\0';
-		if (unlinkat(k->dir, path, AT_REMOVEDIR) < 0)
-			break;
-	}
-	return 0;
+	return path ? remove_version(k, path) : -ENOMEM;
 }
 
 int kept_drop_file(struct kept *k, const char *dir, const char *name)
