@@ -21,10 +21,7 @@
 #include "fs/writing.h"
 #include "fs/xattr.h"
 
-enum {
-	COPY_BLOCK = 1024 * 1024,
-	REJECTED_MAX = 99, /* older refused bytes that are kept of one file */
-};
+enum { COPY_BLOCK = 1024 * 1024 };
 
 /* ---- whether ---- */
 
@@ -221,7 +218,7 @@ int edit_begin(struct fsys *fs, struct node *n, bool truncate, struct call *c, s
 	return node_is_local(fs->nodes, n) ? 0 : -ESTALE;
 }
 
-static int copy_file(struct fsys *fs, const char *from, const char *to)
+int edit_copy_file(struct fsys *fs, const char *from, const char *to)
 {
 	_cleanup_close_ int in =
 		openat(local_fd(fs->local), from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -247,7 +244,7 @@ int edit_echo(struct fsys *fs, const char *vdir, const char *rel, const char *pa
 {
 	_cleanup_free_ char *copy = edit_temporary_path(fs);
 	_cleanup_free_ char *to = upper_path(fs, UPPER_SHOWN, vdir, rel);
-	int rc = copy && to ? copy_file(fs, path, copy) : -ENOMEM;
+	int rc = copy && to ? edit_copy_file(fs, path, copy) : -ENOMEM;
 
 	if (rc)
 		return rc;
@@ -432,72 +429,4 @@ int edit_get_reason(struct fsys *fs, const char *vdir, struct buf *out)
 	_cleanup_free_ char *path = upper_path(fs, UPPER_LOCAL, vdir, "");
 
 	return path ? edit_get_note(fs, path, out) : -ENOMEM;
-}
-
-/* ---- refused bytes ---- */
-
-/* Somebody else's refused bytes keep a name of their own. */
-static void set_aside(struct fsys *fs, const char *path)
-{
-	int dir = local_fd(fs->local);
-
-	for (int i = 1; i <= REJECTED_MAX; i++) {
-		_cleanup_free_ char *other = NULL;
-
-		if (asprintf(&other, "%s.%d", path, i) < 0) {
-			other = NULL;
-			return;
-		}
-		if (!renameat2(dir, path, dir, other, RENAME_NOREPLACE)) {
-			node_moved_local(fs->nodes, path, other);
-			return;
-		}
-		if (errno != EEXIST)
-			return;
-	}
-}
-
-/* A whole copy, or what was there before. */
-static int put_copy(struct fsys *fs, const char *from, const char *to)
-{
-	_cleanup_free_ char *copy = edit_temporary_path(fs);
-	int dir = local_fd(fs->local), rc = copy ? copy_file(fs, from, copy) : -ENOMEM;
-
-	if (!rc && renameat(dir, copy, dir, to) < 0)
-		rc = -errno;
-	if (rc && copy)
-		unlinkat(dir, copy, 0);
-	return rc;
-}
-
-/* On a full disk: the file itself, which is about to lose its other name. */
-static int put_link(struct fsys *fs, const char *from, const char *to)
-{
-	int dir = local_fd(fs->local);
-
-	unlinkat(dir, to, 0);
-	return linkat(dir, from, dir, to, 0) < 0 ? -errno : 0;
-}
-
-int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *from,
-		const struct proc_id *who, const char *reason)
-{
-	_cleanup_free_ char *name = upper_rejected_name(rel);
-	_cleanup_free_ char *to = name ? upper_path(fs, UPPER_LOCAL, vdir, name) : NULL;
-	struct edit known = {0};
-	int rc = to ? local_make_parents(fs->local, to) : -ENOMEM;
-	bool mine;
-
-	if (rc)
-		return rc;
-	mine = edits_get(fs->edits, vdir, rel, &known) && known.attempted && known.result &&
-	       proc_same(&known.owner, who);
-	if (!mine)
-		set_aside(fs, to);
-	rc = put_copy(fs, from, to);
-	if (rc)
-		rc = put_link(fs, from, to);
-	if (!rc)
-		edit_note(fs, to, reason);
-	return rc;
 }

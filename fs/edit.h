@@ -61,12 +61,8 @@ void edit_sweep(struct fsys *fs, const char *vdir);
 /* The same for the version that a node on the disk belongs to. */
 void edit_sweep_of(struct fsys *fs, struct node *n);
 
-/*
- * Copies the bytes of an edited file, at the path from, to rel.rejected beside it, with the reason;
- * an older one by another process is kept under another name.
- */
-int edit_reject(struct fsys *fs, const char *vdir, const char *rel, const char *from,
-		const struct proc_id *who, const char *reason);
+/* A copy on the disk, with time and mode, brought to the disk; a broken one may be left. */
+int edit_copy_file(struct fsys *fs, const char *from, const char *to);
 
 /* The reason why the last save in a version's directory failed; NULL or "" clears it. */
 void edit_set_reason(struct fsys *fs, const char *vdir, const char *reason);

@@ -19,7 +19,9 @@ struct dir {
 	struct file *files;
 	char *base;
 	char *said;
-	int64_t kept_until; /* base and said, when there are no files */
+	uint64_t refused[EDITS_REFUSALS]; /* the newest first */
+	unsigned int n_refused;
+	int64_t kept_until; /* all this, when there are no files */
 	int64_t glows_until;
 	char name[];
 };
@@ -148,6 +150,7 @@ static void forget_texts(struct dir *d)
 	free(d->base);
 	free(d->said);
 	d->base = d->said = NULL;
+	d->n_refused = 0;
 }
 
 /* ---- files ---- */
@@ -471,6 +474,37 @@ bool edits_said(struct edits *t, const char *dir, const char *version)
 	said = d && d->said && strcmp(d->said, version) == 0;
 	pthread_mutex_unlock(&t->lock);
 	return said;
+}
+
+/* Puts a digest in front; gives where it was. */
+static unsigned int move_to_front(struct dir *d, uint64_t digest)
+{
+	unsigned int at = 0, last;
+
+	while (at < d->n_refused && d->refused[at] != digest)
+		at++;
+	if (at == d->n_refused && d->n_refused < EDITS_REFUSALS)
+		d->n_refused++;
+	last = at < EDITS_REFUSALS ? at : EDITS_REFUSALS - 1;
+	memmove(d->refused + 1, d->refused, last * sizeof(d->refused[0]));
+	d->refused[0] = digest;
+	return at;
+}
+
+bool edits_refused(struct edits *t, const char *dir, uint64_t digest)
+{
+	struct dir *d;
+	bool back = false;
+
+	pthread_mutex_lock(&t->lock);
+	d = known_dir(t, dir);
+	if (d) {
+		unsigned int known = d->n_refused, at = move_to_front(d, digest);
+
+		back = at > 0 && at < known;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return back;
 }
 
 void edits_set_glowing(struct edits *t, const char *dir)

@@ -30,6 +30,8 @@
 /* How long an edit that came to nothing is shown, and a draft's leftovers are taken, in ns. */
 #define EDITS_LIFE (INT64_C(10) * 1000000000)
 
+enum { EDITS_REFUSALS = 16 };
+
 struct edits;
 
 struct edit {
@@ -122,6 +124,13 @@ char *edits_get_base(struct edits *t, const char *dir); /* to be freed; NULL: it
  */
 void edits_set_said(struct edits *t, const char *dir, const char *version); /* NULL: none */
 bool edits_said(struct edits *t, const char *dir, const char *version);
+
+/*
+ * A text was refused, by its digest: true when it was refused in the directory before, and another
+ * one since: it comes back, as an editor's backup does. Remembered as long as the base is, the last
+ * EDITS_REFUSALS.
+ */
+bool edits_refused(struct edits *t, const char *dir, uint64_t digest);
 
 /* The directory was published from a draft: for EDITS_LIFE from now what a copying program still
  * brings is taken. */

@@ -18,6 +18,7 @@
 #include "fs/keep.h"
 #include "fs/local.h"
 #include "fs/publish.h"
+#include "fs/refuse.h"
 #include "fs/register.h"
 #include "fs/settle.h"
 #include "fs/tree.h"
@@ -110,7 +111,7 @@ static void tell_failure(struct saving *s, const char *bytes, int rc)
 
 	if (s->e && !s->e->msg[0])
 		err_set(s->e, rc, "%s", reason);
-	kept = edit_reject(s->fs, s->vdir, s->rel, bytes, &s->who, reason);
+	kept = refuse_bytes(s->fs, s->vdir, s->rel, bytes, &s->who, reason);
 	if (kept)
 		log_error("op=save path=%s/%s/%s: its bytes can't be put aside: %s", s->place.env,
 			  s->place.version, s->rel, strerror(-kept));
@@ -416,7 +417,7 @@ static void release_edited(struct fsys *fs, struct node *n, const char *path,
 	if (!vdir || writers || !edits_get(fs->edits, vdir, p->rel, &edit))
 		return;
 	if (edit.dirty && edit.killed) {
-		if (edit_reject(fs, vdir, p->rel, path, &h->who, INTERRUPTED))
+		if (refuse_bytes(fs, vdir, p->rel, path, &h->who, INTERRUPTED))
 			return; /* it stays dirty, and is put aside at the next mount */
 		edit_set_reason(fs, vdir, INTERRUPTED);
 		log_warn("op=save path=%s/%s/%s: %s", p->env, p->version, p->rel, INTERRUPTED);

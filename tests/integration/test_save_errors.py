@@ -94,6 +94,33 @@ def test_a_corrected_save_after_a_failed_one(service, mount, program):
     run("rm", mount.local / "a/1/spec.yml.rejected")
 
 
+def kept_texts(version):
+    return sorted(path.read_bytes() for path in version.glob("spec.yml.rejected*"))
+
+
+@pytest.mark.parametrize("back", ["rename", "write"])
+def test_a_backup_that_comes_back_replaces_nothing_that_was_typed(mount, program, back):
+    """An editor whose second save fails too puts the first, as it has it in a backup, in its place again."""
+    first, second = INVALID, INVALID.replace(b"typing", b"another typing")
+    with pytest.raises(OSError):
+        program.save("spec.yml", first)
+    if back == "rename":
+        program.do("os.rename('spec.yml', 'spec.yml~')")
+    with pytest.raises(OSError):
+        program.save("spec.yml", second)
+    with pytest.raises(OSError):
+        program.do("os.rename('spec.yml~', 'spec.yml')") if back == "rename" else program.save("spec.yml", first)
+    assert set(kept_texts(mount.local / "a/1")) == {first, second}
+
+
+def test_a_program_that_goes_on_typing_leaves_one_rejected_text(mount, program):
+    texts = [INVALID.replace(b"typing", b"typing " * i) for i in range(1, 4)]
+    for text in texts + texts[-1:]:
+        with pytest.raises(OSError):
+            program.save("spec.yml", text)
+    assert kept_texts(mount.local / "a/1") == [texts[-1]]
+
+
 @pytest.mark.parametrize("how", ["rename", "link", "append"])
 def test_an_invalid_spec_by_other_calls(service, mount, how):
     version = mount.local / "a/1"

@@ -62,6 +62,7 @@ static void dir_clear(struct mversion *v)
 	bytes_unref(v->conda);
 	while (v->edits)
 		model_edit_drop(v, v->edits->rel);
+	model_forget(v);
 }
 
 static void version_clear(struct mversion *v)

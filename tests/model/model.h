@@ -14,7 +14,14 @@
 #include "tests/model/backend.h"
 #include "tests/model/tree.h"
 
-enum { MODEL_ENVS = 2, MODEL_FDS = 16, MODEL_HOLDS = 2, MODEL_FAILURE = 4096, VERSION_NAME = 64 };
+enum {
+	MODEL_ENVS = 2,
+	MODEL_FDS = 16,
+	MODEL_HOLDS = 2,
+	MODEL_FAILURE = 4096,
+	VERSION_NAME = 64,
+	MODEL_REFUSALS = 16
+};
 
 /* A file of a published version that is being edited, or was and is still on show. */
 struct medit {
@@ -37,6 +44,12 @@ struct medit {
 	struct medit *next;
 };
 
+/* A text that was refused. */
+struct mrefusal {
+	char rel[TREE_PATH];
+	struct bytes *bytes;
+};
+
 /* A version as it should be, and what its directory shows beside it on this machine. */
 struct mversion {
 	char name[VERSION_NAME];
@@ -52,12 +65,13 @@ struct mversion {
 	struct medit *edits;
 	char base[VERSION_NAME]; /* what was published from here last; "": itself */
 	struct tree *gone;       /* what was removed and comes back, as empty files */
-	struct tree *local;      /* what belongs to it only: refused bytes, files of no spec */
-	bool remembered;         /* what was edited in it was only taken away for a moment */
-	bool glowing;            /* what a copying program brings belongs to it still */
-	bool refused;            /* the last save failed */
-	bool noted;              /* it may say why its names are not those that were written */
-	bool touched;            /* by the last operation: to be looked at closely */
+	struct mrefusal refusals[MODEL_REFUSALS]; /* since the first edit; the newest first */
+	struct tree *local; /* what belongs to it only: refused bytes, files of no spec */
+	bool remembered;    /* what was edited in it was only taken away for a moment */
+	bool glowing;       /* what a copying program brings belongs to it still */
+	bool refused;       /* the last save failed */
+	bool noted;         /* it may say why its names are not those that were written */
+	bool touched;       /* by the last operation: to be looked at closely */
 	struct mversion *next;
 };
 
@@ -168,6 +182,9 @@ void model_edit_drop(struct mversion *v, const char *rel);
 
 /* The same when it is only the name that is free for a moment: what is known of v is remembered. */
 void model_edit_leave(struct mversion *v, const char *rel);
+
+/* What the edits of v led to counts no more. */
+void model_forget(struct mversion *v);
 
 /* The edit that these bytes are of; NULL: none. */
 struct medit *model_edit_of(struct model *m, const struct bytes *bytes, struct menv **env,

@@ -320,18 +320,46 @@ static void keep(struct model *m, struct mversion *v, struct mversion *target,
 		model_echo(m, target, e->rel, bytes_new(e->bytes->data, e->bytes->len), proc);
 }
 
-/* The bytes are put beside the file. Those that the same process had refused before go for them. */
+/* Notes that a text was refused: whether it had been before, and another one since. */
+static bool comes_back(struct mversion *v, const char *rel, struct bytes *bytes)
+{
+	struct mrefusal *all = v->refusals, now = {.bytes = bytes_ref(bytes)};
+	size_t at = 0;
+	bool known;
+
+	path_print(now.rel, "%s", rel);
+	while (at < MODEL_REFUSALS && all[at].bytes &&
+	       !(strcmp(all[at].rel, rel) == 0 &&
+		 bytes_equal(all[at].bytes, bytes->data, bytes->len)))
+		at++;
+	known = at > 0 && at < MODEL_REFUSALS && all[at].bytes;
+	if (at == MODEL_REFUSALS)
+		at--;
+	bytes_unref(all[at].bytes);
+	memmove(all + 1, all, at * sizeof(*all));
+	all[0] = now;
+	return known;
+}
+
+/* The bytes are put beside the file. Those that the same process had refused before go for them,
+ * unless it is a backup that comes back. */
 static void refuse(struct model *m, struct mversion *v, const char *rel, const struct bytes *bytes,
 		   int proc)
 {
 	char name[TREE_PATH], other[TREE_PATH];
 	struct bytes *copy = bytes_new(bytes->data, bytes->len);
 	const struct medit *e = model_edit(v, rel);
-	bool mine = e && e->attempted && !e->saved && e->owner == proc &&
-		    e->generation == m->generations[proc];
+	const struct tree *there;
+	bool replaced = e && e->attempted && !e->saved && e->owner == proc &&
+			e->generation == m->generations[proc];
 
 	path_print(name, "%s.rejected", rel);
-	for (int i = 1; !mine && tree_at(v->local, name); i++) {
+	there = tree_at(v->local, name);
+	if (comes_back(v, rel, copy))
+		replaced = false;
+	if (there && there->bytes && bytes_equal(there->bytes, bytes->data, bytes->len))
+		replaced = true;
+	for (int i = 1; !replaced && tree_at(v->local, name); i++) {
 		path_print(other, "%s.%d", name, i);
 		if (!tree_at(v->local, other))
 			tree_rename(v->local, name, v->local, other);

@@ -68,13 +68,22 @@ static void take_edit(struct mversion *v, const char *rel)
 	}
 }
 
+void model_forget(struct mversion *v)
+{
+	v->base[0] = '\0';
+	for (size_t i = 0; i < MODEL_REFUSALS; i++) {
+		bytes_unref(v->refusals[i].bytes);
+		v->refusals[i].bytes = NULL;
+	}
+}
+
 void model_edit_drop(struct mversion *v, const char *rel)
 {
 	bool any = v->edits;
 
 	take_edit(v, rel);
 	if (any && !v->edits)
-		v->base[0] = '\0';
+		model_forget(v);
 }
 
 void model_edit_leave(struct mversion *v, const char *rel)
@@ -133,7 +142,7 @@ void model_pass(struct model *m)
 			tree_free(v->gone);
 			v->gone = tree_new("", TREE_DIR);
 			if (v->remembered && !v->edits)
-				v->base[0] = '\0';
+				model_forget(v);
 			v->glowing = v->remembered = false;
 			for (struct medit *e = v->edits; e; e = e->next)
 				e->old = true;

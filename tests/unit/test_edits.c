@@ -348,6 +348,31 @@ static void test_said_can_be_taken_back(void **state)
 	assert_false(edits_said(t, DIR, "7"));
 }
 
+static void test_a_refused_text_that_comes_back(void **state)
+{
+	struct edits *t = *state;
+
+	assert_false(edits_refused(t, DIR, 1)); /* nothing is edited: nothing is remembered */
+	assert_int_equal(edits_add(t, DIR, SPEC, false), 0);
+	assert_false(edits_refused(t, DIR, 1));
+	assert_false(edits_refused(t, DIR, 1)); /* nothing was refused since */
+	assert_false(edits_refused(t, DIR, 2));
+	assert_true(edits_refused(t, DIR, 1));
+	assert_true(edits_refused(t, DIR, 2));
+	edits_leave(t, DIR, SPEC);
+	assert_true(edits_refused(t, DIR, 1));
+	the_time += EDITS_LIFE;
+	assert_false(edits_refused(t, DIR, 2));
+	assert_int_equal(edits_add(t, DIR, SPEC, false), 0);
+	assert_false(edits_refused(t, DIR, 2));
+	/* The last EDITS_REFUSALS are remembered. */
+	for (uint64_t i = 10; i < 10 + EDITS_REFUSALS; i++)
+		assert_false(edits_refused(t, DIR, i));
+	assert_false(edits_refused(t, DIR, 2));
+	assert_true(edits_refused(t, DIR, 11));
+	assert_false(edits_refused(t, DIR, 10));
+}
+
 /* In the middle of a save there is no file for a moment: the next one goes on from there. */
 static void test_a_base_outlives_a_name_that_is_free_for_a_moment(void **state)
 {
@@ -429,6 +454,7 @@ int main(void)
 		WITH_TABLE(test_lists),
 		WITH_TABLE(test_a_base_is_known_while_there_are_files),
 		WITH_TABLE(test_said_can_be_taken_back),
+		WITH_TABLE(test_a_refused_text_that_comes_back),
 		WITH_TABLE(test_a_base_outlives_a_name_that_is_free_for_a_moment),
 		WITH_TABLE(test_leaving_one_of_two),
 		WITH_TABLE(test_a_directory_that_was_published_glows),
