@@ -340,6 +340,8 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 	log_warn("op=publish env=%s version=%s: whether the service has it is not known; it is "
 		 "looked up later",
 		 r->env, v->version);
+	/* It may be listed before that: the draft waits here for it. */
+	settle_in_doubt(fs->settle, r->from, *id);
 	settle_active(fs->settle, *id, false);
 	settle_doubtful(fs->settle);
 	*id = 0;
@@ -641,6 +643,8 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 		   : -EHOSTUNREACH;
 	if (rc && rc != -ENOENT) {
 		scope_unref(scope);
+		if (r->journal == r->fs->journal)
+			settle_in_doubt(r->fs->settle, entry->from, id);
 		r->left++;
 		return;
 	}
@@ -655,6 +659,8 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	}
 	version_unref(there);
 	scope_unref(scope);
+	if (r->journal == r->fs->journal)
+		settle_sure(r->fs->settle, id);
 	rc = journal_end(r->journal, id);
 	if (rc)
 		log_warn("op=publish: the journal: %s", strerror(-rc));

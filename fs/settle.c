@@ -34,6 +34,7 @@ struct active {
 
 struct busy {
 	struct busy *next;
+	uint64_t id; /* of the journal entry that is in doubt; 0: it is under way */
 	char path[];
 };
 
@@ -161,34 +162,59 @@ bool settle_waits(struct settle *s, const char *path)
 
 /* ---- publications under way ---- */
 
-void settle_busy(struct settle *s, const char *path, bool busy)
+static bool is_entry(const struct busy *b, const char *path, uint64_t id)
 {
-	struct busy *b = NULL;
+	return b->id == id && (id || strcmp(b->path, path) == 0);
+}
 
-	if (!s)
+static void add_busy(struct settle *s, const char *path, uint64_t id)
+{
+	struct busy *b = malloc(sizeof(*b) + strlen(path) + 1);
+
+	if (!b)
 		return;
-	if (busy) {
-		b = malloc(sizeof(*b) + strlen(path) + 1);
-		if (!b)
-			return;
-		memcpy(b->path, path, strlen(path) + 1);
-	}
+	b->id = id;
+	memcpy(b->path, path, strlen(path) + 1);
 	pthread_mutex_lock(&s->lock);
-	if (busy) {
-		b->next = s->busy;
-		s->busy = b;
-		b = NULL;
-	} else {
-		struct busy **p = &s->busy;
+	b->next = s->busy;
+	s->busy = b;
+	pthread_mutex_unlock(&s->lock);
+}
 
-		while (*p && strcmp((*p)->path, path) != 0)
-			p = &(*p)->next;
-		b = *p;
-		if (b)
-			*p = b->next;
-	}
+static void remove_busy(struct settle *s, const char *path, uint64_t id)
+{
+	struct busy **p = &s->busy, *b;
+
+	pthread_mutex_lock(&s->lock);
+	while (*p && !is_entry(*p, path, id))
+		p = &(*p)->next;
+	b = *p;
+	if (b)
+		*p = b->next;
 	pthread_mutex_unlock(&s->lock);
 	free(b);
+}
+
+void settle_busy(struct settle *s, const char *path, bool busy)
+{
+	if (s && busy)
+		add_busy(s, path, 0);
+	else if (s)
+		remove_busy(s, path, 0);
+}
+
+void settle_in_doubt(struct settle *s, const char *path, uint64_t id)
+{
+	if (!s)
+		return;
+	remove_busy(s, path, id);
+	add_busy(s, path, id);
+}
+
+void settle_sure(struct settle *s, uint64_t id)
+{
+	if (s)
+		remove_busy(s, NULL, id);
 }
 
 bool settle_is_busy(struct settle *s, const char *path)

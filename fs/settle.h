@@ -39,6 +39,10 @@ void settle_forget(struct settle *s, const char *path);
 
 /* The draft is being published, or not any more: its version may be there before it is gone. */
 void settle_busy(struct settle *s, const char *path, bool busy);
+
+/* The same while it is not known what became of the publication with that journal entry. */
+void settle_in_doubt(struct settle *s, const char *path, uint64_t id);
+void settle_sure(struct settle *s, uint64_t id);
 bool settle_is_busy(struct settle *s, const char *path);
 
 /* Whether the draft waits; for status. */

@@ -317,6 +317,16 @@ static void test_drafts_that_are_being_published(void **state)
 	settle_busy(s, "a/b/1", false);
 	assert_false(settle_is_busy(s, "a/b/1"));
 	assert_true(settle_is_busy(s, "a/b/2"));
+	/* What is in doubt is so once, until that entry of the journal is looked up. */
+	settle_in_doubt(s, "a/b/3", 7);
+	settle_in_doubt(s, "a/b/3", 7);
+	settle_in_doubt(s, "a/b/3", 8);
+	settle_busy(s, "a/b/3", false);
+	settle_sure(s, 7);
+	assert_true(settle_is_busy(s, "a/b/3"));
+	settle_sure(s, 8);
+	settle_sure(s, 8);
+	assert_false(settle_is_busy(s, "a/b/3"));
 	/* The rest is freed with it. */
 }
 
@@ -329,6 +339,8 @@ static void test_a_mount_that_is_read_only_has_none(void **state)
 	settle_busy(NULL, "a/b/1", true);
 	settle_active(NULL, 1, true);
 	settle_doubtful(NULL);
+	settle_in_doubt(NULL, "a/b/1", 1);
+	settle_sure(NULL, 1);
 	assert_false(settle_waits(NULL, "a/b/1"));
 	assert_false(settle_is_busy(NULL, "a/b/1"));
 	assert_false(settle_is_active(NULL, 1));

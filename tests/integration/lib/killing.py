@@ -21,7 +21,7 @@ from lib.steps import upload_blobs
 CHILD_SECONDS = 30
 AFTER_SECONDS = 3
 POLL_SECONDS = 0.01
-RECOVERY_SECONDS = 3
+RECOVERY_SECONDS = 15    # what is in doubt is looked up every few seconds
 BASE_IMAGE = "registry.example/base:1"
 BASE_CONDA = "name: base\ndependencies:\n- python=3.10\n"
 DOCKERFILE = b"FROM registry.example/base:1\nCOPY data.txt /\n"
@@ -195,13 +195,26 @@ def copy(steps, env, files):
     until_published(steps, env / "6")
 
 
-def until_published(steps, directory):
+def until_published(steps, directory, before=b""):
+    """Or until the directory says why it is not, other than before."""
     end = time.monotonic() + CHILD_SECONDS
     while steps.do("look", os.getxattr, directory, "user.mlenvfs.state") != b"published":
+        if failure_of(directory) not in (b"", before):
+            steps.told.append(("published", errno.EIO))
+            raise OSError(errno.EIO, "it can't be published")
         if time.monotonic() > end:
             raise OSError(errno.ETIME, "it is not published")
         time.sleep(0.01)
     steps.told.append(("published", 0))
+
+
+def failure_of(directory):
+    """Why it could not be published, when it is a draft still: what is published may have something to say as well."""
+    try:
+        reason = os.getxattr(directory, "user.mlenvfs.error")
+    except OSError:
+        return b""
+    return reason if os.getxattr(directory, "user.mlenvfs.state") != b"published" else b""
 
 
 def copy_and_sync(steps, env, files):
@@ -217,10 +230,11 @@ def copy_and_sync(steps, env, files):
 def touch_draft(steps, env, files):
     """A copy that did not become a version is made once more, what is named before what names it."""
     directory = env / "6"
+    before = failure_of(directory) if directory.is_dir() else b""
     for name, data in reversed(files.items()):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         steps.write_file(directory / name, data)
-    until_published(steps, directory)
+    until_published(steps, directory, before)
 
 
 def plain_copy(steps, env, files):
@@ -405,7 +419,10 @@ def look(service, workspace, save):
         texts = _texts(service, record)
         holding[name] = name != "1" and any(save.token.encode() in text for text in texts.values())
         complete = complete and (not holding[name] or _complete(save, texts))
-    return State(holding, tagged, *_local(workspace / save.env, save.token, holding, tagged), complete)
+    try:
+        return State(holding, tagged, *_local(workspace / save.env, save.token, holding, tagged), complete)
+    except FileNotFoundError:    # what is found at the service goes here, and has just gone
+        return look(service, workspace, save)
 
 
 def _texts(service, record):
