@@ -13,6 +13,7 @@
 #include "client/credential.h"
 #include "emulator/emu.h"
 #include "fs/paths.h"
+#include "fs/sockdir.h"
 
 static const char AZURE_ENDPOINT[] = "https://management.azure.com";
 static const char EMBEDDED_URL[] = "http://localhost";
@@ -21,8 +22,7 @@ static const char SYSTEM_REGISTRY[] = "azureml";
 
 struct backend {
 	struct emu *emu;
-	char *socket_dir; /* private; removed at the end */
-	char *socket;
+	struct sockdir *sockdir;
 	struct credential *credential;
 	struct source *source;
 	char *about;
@@ -46,26 +46,8 @@ static int set_local_dir(struct backend *b, const char *store)
 static int make_socket_dir(struct backend *b, struct err *e)
 {
 	const char *run = getenv("XDG_RUNTIME_DIR");
-	int rc;
 
-	if (asprintf(&b->socket_dir, "%s/mlenvfs-XXXXXX", run && run[0] == '/' ? run : "/tmp") <
-	    0) {
-		b->socket_dir = NULL;
-		return -ENOMEM;
-	}
-	if (!mkdtemp(b->socket_dir)) {
-		rc = -errno;
-		err_set(e, rc, "a private directory %s can't be made: %s", b->socket_dir,
-			strerror(-rc));
-		free(b->socket_dir);
-		b->socket_dir = NULL;
-		return rc;
-	}
-	if (asprintf(&b->socket, "%s/service", b->socket_dir) < 0) {
-		b->socket = NULL;
-		return -ENOMEM;
-	}
-	return 0;
+	return sockdir_new(run && run[0] == '/' ? run : "/tmp", &b->sockdir, e);
 }
 
 static int start_embedded(struct backend *b, const struct options *o, struct err *e)
@@ -87,7 +69,7 @@ static int start_embedded(struct backend *b, const struct options *o, struct err
 	rc = emu_new(&conf, &b->emu, e);
 	if (!rc)
 		rc = make_socket_dir(b, e);
-	return rc ? rc : emu_listen_unix(b->emu, b->socket, e);
+	return rc ? rc : emu_listen_unix(b->emu, sockdir_socket(b->sockdir), e);
 }
 
 /* ---- the endpoint ---- */
@@ -148,7 +130,7 @@ static int open_source(struct backend *b, const struct options *o, const struct 
 	const char *names[OPTIONS_REGISTRIES_MAX + 2];
 	struct arm_conf conf = {
 		.endpoint = endpoint_of(o, uri),
-		.unix_socket = b->socket,
+		.unix_socket = b->sockdir ? sockdir_socket(b->sockdir) : NULL,
 		.credential = b->credential,
 		.subscription = subscription_of(o, uri),
 		.resource_group = uri->resource_group,
@@ -184,8 +166,8 @@ static int describe(struct backend *b, const struct options *o, const struct sou
 
 	ok = ok && cJSON_AddStringToObject(root, "source", o->source ? o->source : "embedded");
 	ok = ok && cJSON_AddStringToObject(root, "endpoint", endpoint_of(o, uri));
-	if (ok && b->socket)
-		ok = cJSON_AddStringToObject(root, "socket", b->socket);
+	if (ok && b->sockdir)
+		ok = cJSON_AddStringToObject(root, "socket", sockdir_socket(b->sockdir));
 	if (ok && subscription)
 		ok = cJSON_AddStringToObject(root, "subscription", subscription);
 	if (ok && b->emu)
@@ -251,12 +233,7 @@ void backend_close(struct backend *b)
 	source_free(b->source);
 	credential_free(b->credential);
 	emu_free(b->emu);
-	if (b->socket)
-		unlink(b->socket);
-	if (b->socket_dir)
-		rmdir(b->socket_dir);
-	free(b->socket);
-	free(b->socket_dir);
+	sockdir_free(b->sockdir);
 	free(b->local_dir);
 	free(b->identity);
 	free(b->about);

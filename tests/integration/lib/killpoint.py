@@ -1,7 +1,6 @@
 """Programs that end with SIGKILL right before a chosen call (tests/tools/killpoint.c)."""
 import ctypes
 import mmap
-import shutil
 import signal
 import struct
 import subprocess
@@ -81,9 +80,6 @@ class MortalMount(Mount):
         status = self.process.wait(END_SECONDS)
         force_unmount(self.path)
         self.killpoint.free()
-        # Nobody is left to remove the socket of the embedded service.
-        for left in self.runtime.glob("mlenvfs-*"):
-            shutil.rmtree(left)
         if stuck:
             raise MountError("killed, it could not end before its connection was aborted: a thread waited for a lock that "
                              "the kernel holds until a request is answered")
