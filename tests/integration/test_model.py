@@ -17,7 +17,8 @@ def model(root, flavour):
 
 @pytest.mark.deadline(300)
 def test_sequences_of_operations_do_what_the_model_says(service, make_mount, model):
-    mount = make_mount(service=service, options={"refresh": 3600})
+    # The model does not know how long an operation takes here: no draft becomes quiet, and no list old, while it runs.
+    mount = make_mount(service=service, options={"refresh": 3600, "settle": 3600})
     settings = {"MODEL_MOUNT": str(mount.path), "MODEL_URL": service.url, "MODEL_TOKEN": service.token}
     settings.setdefault("MODEL_RUNS", os.environ.get("MODEL_RUNS", str(SEQUENCES)))
     done = subprocess.run([str(model)], env={**os.environ, **settings}, text=True, capture_output=True, check=False)
