@@ -122,6 +122,18 @@ static void reset_connection(int fd)
 }
 
 /* Sends what the rule says; false when the connection is to be closed. */
+static void add_filling(struct buf *body, size_t n)
+{
+	char block[4096];
+	size_t part;
+
+	memset(block, 'x', sizeof(block));
+	for (; n; n -= part) {
+		part = n < sizeof(block) ? n : sizeof(block);
+		buf_add(body, block, part);
+	}
+}
+
 static bool answer(struct stub *s, int fd, const struct stub_rule *r, bool is_head)
 {
 	struct buf head = BUF_INIT(ANSWER_SIZE_MAX), body = BUF_INIT(ANSWER_SIZE_MAX);
@@ -140,8 +152,7 @@ static bool answer(struct stub *s, int fd, const struct stub_rule *r, bool is_he
 		return false;
 	if (r->body)
 		add_expanded(s, &body, r->body, r->body_len ? r->body_len : strlen(r->body));
-	for (size_t i = 0; i < r->fill; i++)
-		buf_addch(&body, 'x');
+	add_filling(&body, r->fill);
 	if (r->wrong == STUB_RAW) {
 		send_all(fd, buf_str(&body), body.len);
 		goto out;
