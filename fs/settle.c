@@ -214,7 +214,7 @@ void settle_in_doubt(struct settle *s, const char *path, uint64_t id)
 void settle_sure(struct settle *s, uint64_t id)
 {
 	if (s)
-		remove_busy(s, NULL, id);
+		remove_busy(s, "", id);
 }
 
 bool settle_is_busy(struct settle *s, const char *path)
