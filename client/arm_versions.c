@@ -150,12 +150,36 @@ int arm_fetch_version(struct arm *a, struct scope *scope, const char *env, const
 	return rc;
 }
 
+/*
+ * A version that is not there may be one that the service has accepted and is still registering:
+ * whether it shows such versions is not known.
+ */
+static int look_whether_registered(struct arm *a, struct scope *scope, const char *env,
+				   const char *version, struct call *c, struct version **out,
+				   struct err *e)
+{
+	_cleanup_buf_ struct buf resource = BUF_INIT(URL_MAX);
+	struct arm_work work;
+	struct err why = ERR_INIT;
+	int rc = arm_add_version_url(a, &resource, scope, env, version);
+
+	if (rc)
+		return err_set(e, rc, "the version's URL is too long");
+	work = arm_registering(env, version, buf_str(&resource));
+	rc = arm_operation_look(a, scope, &work, c, &why);
+	if (rc < 0)
+		return err_set(e, rc, "%s", err_text(&why, rc));
+	return rc ? arm_fetch_version(a, scope, env, version, c, out, e) : -ENOENT;
+}
+
 int arm_get_version(struct source *source, struct scope *scope, const char *env,
 		    const char *version, struct call *c, struct version **out, struct err *e)
 {
 	struct arm *a = arm_of(source);
 	int rc = arm_fetch_version(a, scope, env, version, c, out, e);
 
+	if (rc == -ENOENT)
+		rc = look_whether_registered(a, scope, env, version, c, out, e);
 	if (!rc)
 		rc = arm_complete(a, scope, out, false, c, e);
 	if (rc) {
