@@ -197,14 +197,14 @@ bool arm_is_accepted(const struct http_response *r);
 /*
  * Waits until what that answer began is done. The operation is asked where the answer says, when
  * that is a place our token may go to; else w->look() looks. -EIO with the service's words when it
- * failed, -ETIMEDOUT when it is not done in time.
+ * failed, -EINPROGRESS when it is not done in time.
  */
 int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
 		  const struct http_response *accepted, struct call *c, struct err *e);
 
 /*
  * Whether such work on w->resource is under way that somebody had no time to wait for: 0 none is
- * known, 1 it has ended now, -EBUSY (or what kept us from asking) when it goes on.
+ * known, 1 it has ended now, -EINPROGRESS (or what kept us from asking) when it goes on.
  */
 int arm_operation_look(struct arm *a, struct scope *scope, const struct arm_work *w, struct call *c,
 		       struct err *e);

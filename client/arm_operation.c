@@ -156,11 +156,11 @@ static int look(struct operation *op, bool *done, struct err *e)
 	return op->work->look(op->arm, op->scope, op->work, op->call, done, e);
 }
 
-static int out_of_time(const struct operation *op, int rc, struct err *e)
+static int out_of_time(const struct operation *op, struct err *e)
 {
 	const struct arm_work *w = op->work;
 
-	return err_set(e, rc,
+	return err_set(e, -EINPROGRESS,
 		       "%s%s%s is still being %s by the service, which has accepted it: that goes "
 		       "on by itself",
 		       w->env, w->version ? ":" : "", w->version ? w->version : "", w->participle);
@@ -173,12 +173,14 @@ static int operation_wait(struct operation *op, struct err *e)
 		int rc = op->where.url ? operation_poll(op, &done, e) : look(op, &done, e);
 
 		if (rc == -ETIMEDOUT)
-			return out_of_time(op, rc, e);
+			return out_of_time(op, e);
 		if (rc || done)
 			return rc;
 		rc = http_pause(op->arm->http, op->call, clock_mono() + op->wait);
+		if (rc == -ETIMEDOUT)
+			return out_of_time(op, e);
 		if (rc)
-			return out_of_time(op, rc, e);
+			return err_set(e, rc, "cancelled while the service was at it");
 	}
 }
 
@@ -191,7 +193,8 @@ bool arm_is_accepted(const struct http_response *r)
 /* The operation's own answer, whose time is up, says nothing of how it will end. */
 static bool is_open(int rc)
 {
-	return rc == -ETIMEDOUT || rc == -ECANCELED || rc == -EHOSTUNREACH || rc == -EBUSY;
+	return rc == -EINPROGRESS || rc == -ETIMEDOUT || rc == -ECANCELED || rc == -EHOSTUNREACH ||
+	       rc == -EBUSY;
 }
 
 int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
@@ -216,7 +219,7 @@ int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
 		rc = operation_wait(&op, e);
 	operations_end(a->operations, &op.note);
 	if (is_open(rc) && w->resource)
-		operations_leave(a->operations, w->resource, &op.where);
+		operations_leave(a->operations, w->resource, &op.where, &op.note);
 	operation_left_clear(&op.where);
 	return rc;
 }
@@ -233,7 +236,7 @@ int arm_operation_look(struct arm *a, struct scope *scope, const struct arm_work
 	if (op.where.url)
 		rc = operation_poll(&op, &done, e);
 	if (!rc && !done)
-		rc = out_of_time(&op, -EBUSY, e);
+		rc = out_of_time(&op, e);
 	operation_left_clear(&op.where);
 	if (is_open(rc))
 		return rc;

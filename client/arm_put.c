@@ -5,28 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "client/arm_int.h"
 #include "client/asset_json.h"
 #include "client/cleanup.h"
 #include "client/turns.h"
-
-static bool is_state(const char *state, const char *name)
-{
-	return strcasecmp(state, name) == 0;
-}
-
-static bool failed(const struct version *v)
-{
-	return v->provisioning_state && (is_state(v->provisioning_state, "Failed") ||
-					 is_state(v->provisioning_state, "Canceled"));
-}
-
-static bool registered(const struct version *v)
-{
-	return !v->provisioning_state || is_state(v->provisioning_state, "Succeeded");
-}
 
 static int failure(const struct version *v, struct err *e)
 {
@@ -45,8 +28,8 @@ static int look(struct arm *a, struct scope *scope, const struct arm_work *w, st
 		return 0;
 	if (rc)
 		return rc;
-	*done = registered(now);
-	if (failed(now))
+	*done = !version_is_unfinished(now);
+	if (version_has_failed(now))
 		rc = failure(now, e);
 	version_unref(now);
 	return rc;
@@ -80,12 +63,6 @@ struct arm_work arm_registering(const char *env, const char *version, const char
 	};
 }
 
-/* An answer that names no operation and says that the version is not ready is looked at again. */
-static bool is_unfinished(const struct version *v)
-{
-	return v && !registered(v) && !failed(v);
-}
-
 static int put(struct arm *a, struct scope *scope, const struct version *v, const char *body,
 	       const char *url, struct call *c, struct version **out, struct err *e)
 {
@@ -102,14 +79,15 @@ static int put(struct arm *a, struct scope *scope, const struct version *v, cons
 	accepted = !rc && arm_is_accepted(&r);
 	if (!rc && !accepted)
 		rc = take_answer(a, scope, v, &r, c, out, e);
-	if (!rc && (accepted || is_unfinished(*out))) {
+	/* An answer may name no operation, and say that the version is not ready all the same. */
+	if (!rc && (accepted || version_is_unfinished(*out))) {
 		version_unref(*out);
 		*out = NULL;
 		rc = arm_work_wait(a, scope, &work, &r, c, e);
 		if (!rc)
 			rc = arm_fetch_version(a, scope, v->env, v->version, c, out, e);
 	}
-	if (!rc && failed(*out)) {
+	if (!rc && version_has_failed(*out)) {
 		rc = failure(*out, e);
 		version_unref(*out);
 		*out = NULL;

@@ -11,6 +11,7 @@
 struct left {
 	char *resource;
 	struct operation_left op;
+	struct operation_note note; /* its strings owned */
 };
 
 struct operations {
@@ -39,6 +40,9 @@ int operations_new(struct operations **out)
 static void left_clear(struct left *l)
 {
 	free(l->resource);
+	free((char *)(uintptr_t)l->note.scope);
+	free((char *)(uintptr_t)l->note.env);
+	free((char *)(uintptr_t)l->note.version);
 	operation_left_clear(&l->op);
 }
 
@@ -102,6 +106,11 @@ static bool note_json(const struct operation_note *n, cJSON *array)
 	return ok;
 }
 
+static bool is_recent(const struct left *l)
+{
+	return clock_mono() - l->op.at < OPERATIONS_LEFT_S * NS_PER_S;
+}
+
 int operations_json(struct operations *o, cJSON *array)
 {
 	bool ok = true;
@@ -109,6 +118,8 @@ int operations_json(struct operations *o, cJSON *array)
 	pthread_mutex_lock(&o->lock);
 	for (const struct operation_note *n = o->first; n && ok; n = n->next)
 		ok = note_json(n, array);
+	for (size_t i = 0; i < o->n_left && ok; i++)
+		ok = is_recent(&o->left[i]) ? note_json(&o->left[i].note, array) : true;
 	pthread_mutex_unlock(&o->lock);
 	return ok ? 0 : -ENOMEM;
 }
@@ -140,14 +151,27 @@ static bool copy_left(struct operation_left *to, const struct operation_left *fr
 	return !from->url == !to->url;
 }
 
-void operations_leave(struct operations *o, const char *resource, const struct operation_left *left)
+/* The note with strings of its own; false when there is no memory. */
+static bool copy_note(struct operation_note *to, const struct operation_note *from)
+{
+	*to = *from;
+	to->next = NULL;
+	to->scope = strdup(from->scope);
+	to->env = strdup(from->env);
+	to->version = from->version ? strdup(from->version) : NULL;
+	return to->scope && to->env && !to->version == !from->version;
+}
+
+void operations_leave(struct operations *o, const char *resource, const struct operation_left *left,
+		      const struct operation_note *n)
 {
 	struct left l = {.resource = strdup(resource)};
+	bool copied = copy_note(&l.note, n);
 	int64_t now = clock_mono();
 	size_t at;
 
 	/* Without it the resource is looked at as any other, and may be told to be missing. */
-	if (!l.resource || !copy_left(&l.op, left)) {
+	if (!copied || !l.resource || !copy_left(&l.op, left)) {
 		left_clear(&l);
 		return;
 	}
@@ -164,14 +188,13 @@ void operations_leave(struct operations *o, const char *resource, const struct o
 
 bool operations_find(struct operations *o, const char *resource, struct operation_left *out)
 {
-	int64_t oldest = clock_mono() - OPERATIONS_LEFT_S * NS_PER_S;
 	bool found;
 	size_t at;
 
 	*out = (struct operation_left){0};
 	pthread_mutex_lock(&o->lock);
 	at = find(o, resource);
-	found = at < o->n_left && o->left[at].op.at >= oldest && copy_left(out, &o->left[at].op);
+	found = at < o->n_left && is_recent(&o->left[at]) && copy_left(out, &o->left[at].op);
 	pthread_mutex_unlock(&o->lock);
 	if (!found)
 		operation_left_clear(out);

@@ -49,15 +49,15 @@ void operations_begin(struct operations *o, struct operation_note *n);
 void operations_polled(struct operations *o, struct operation_note *n, const char *state);
 void operations_end(struct operations *o, struct operation_note *n);
 
-/* Remembers (copies) under the URL of the resource what nobody waits for. */
-void operations_leave(struct operations *o, const char *resource,
-		      const struct operation_left *left);
+/* Remembers (copies) under the URL of the resource what nobody waits for any more. */
+void operations_leave(struct operations *o, const char *resource, const struct operation_left *left,
+		      const struct operation_note *n);
 
 /* A copy of what is remembered of the resource; false when nothing is, or there is no memory. */
 bool operations_find(struct operations *o, const char *resource, struct operation_left *out);
 void operations_forget(struct operations *o, const char *resource);
 
-/* Adds an object for each that is waited for to a JSON array. 0 or -ENOMEM. */
+/* Adds an object for each of both to a JSON array. 0 or -ENOMEM. */
 int operations_json(struct operations *o, cJSON *array);
 
 #endif

@@ -14,6 +14,7 @@
  *   -EFBIG        what is asked or answered is larger than allowed
  *   -ETIMEDOUT    no (complete) answer in time
  *   -EHOSTUNREACH the service can't be reached
+ *   -EINPROGRESS  the service has accepted it, and is not done with it in time: it goes on
  *   -EBUSY        throttled until the deadline
  *   -EAGAIN       a CALL_PREFETCH that would take what others need; nothing was asked
  *   -EIO          the service failed
