@@ -442,6 +442,7 @@ int register_errno(int rc)
 	switch (-rc) {
 	case EBADMSG:
 	case ENOENT:
+	case EAGAIN:
 		return -EIO;
 	case EINVAL:
 		return -EBADMSG;
@@ -499,6 +500,9 @@ static int try_name(struct fsys *fs, const struct registration *r, const char *n
 		rc = register_errno(put(fs, r, v, c, out, id, e));
 	} else if (rc) {
 		rc = register_errno(rc);
+	} else if (r->wanted && version_is_unfinished(there)) {
+		rc = err_set(e, -EINPROGRESS, "version %s of %s is still being registered",
+			     there->version, r->env);
 	} else if (r->wanted && !register_digest(v, digest) && has_same(there, digest) == 1) {
 		*out = version_ref(there);
 		catalog_note_version(fs->catalog, r->scope, there, c);
