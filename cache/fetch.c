@@ -8,6 +8,8 @@
 #include "client/clock.h"
 #include "client/log.h"
 
+enum { GIVEN_WAY_MAX = 8 }; /* prefetches that one reader finds to have given way */
+
 /* The job of a flight. */
 struct fetch {
 	struct catalog *catalog;
@@ -416,11 +418,10 @@ static int fetch_once(struct catalog *c, const struct want *w, struct call *call
 
 int fetch_get(struct catalog *c, const struct want *w, struct call *call, void **out, struct err *e)
 {
-	int rc;
+	int rc = -EAGAIN;
 
 	/* A prefetch that was joined a moment after it gave way to others: asked for by itself. */
-	do {
+	for (int i = 0; rc == -EAGAIN && i < GIVEN_WAY_MAX; i++)
 		rc = fetch_once(c, w, call, out, e);
-	} while (rc == -EAGAIN && !call_check(call));
-	return rc;
+	return rc == -EAGAIN ? err_set(e, -EBUSY, "the service has no requests left") : rc;
 }
