@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cache/callers.h"
 #include "cache/catalog.h"
 #include "cache/entry.h"
 #include "cache/flight.h"
@@ -59,6 +60,7 @@ struct catalog {
 	struct lru *contexts;   /* scope, URI -> struct context */
 	struct lru *blocks;     /* file, index -> struct block */
 	struct written *written;
+	struct callers callers; /* who causes how many requests */
 	struct catalog_stats stats;
 };
 

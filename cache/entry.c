@@ -177,8 +177,8 @@ bool entry_fail(struct entry *e, uint64_t asked, int code, const char *text,
 		const struct entry_time *t, void **old)
 {
 	*old = NULL;
-	/* These two say something about this process, nothing about the service. */
-	if (code == -ECANCELED || code == -ENOMEM)
+	/* These say something about this process, nothing about the service. */
+	if (code == -ECANCELED || code == -ENOMEM || code == -EAGAIN)
 		return false;
 	if (e->dead || (e->snapshot && asked < e->asked) || (e->error && asked < e->failed_in))
 		return false;

@@ -8,6 +8,8 @@
 #include "client/clock.h"
 #include "client/log.h"
 
+enum { GIVEN_WAY_MAX = 8 }; /* prefetches that one reader finds to have given way */
+
 /* The job of a flight. */
 struct fetch {
 	struct catalog *catalog;
@@ -185,7 +187,7 @@ static void log_failed(const struct want *w, int rc, const struct err *e, bool h
 /* Locked. What is told on the status page; that something isn't there is an answer, no failure. */
 static void count_failure(struct catalog *c, int rc, const struct err *e)
 {
-	if (rc == -ECANCELED || rc == -ENOENT)
+	if (rc == -ECANCELED || rc == -ENOENT || rc == -EAGAIN)
 		return;
 	c->stats.errors++;
 	c->stats.last_error_at = clock_wall();
@@ -208,7 +210,7 @@ static void fetch_failed(struct fetch *f, int rc, const struct err *e)
 	has_old = f->entry->snapshot;
 	if (f->before && kind->stored)
 		kind->stored(c, &f->want, f->entry, NULL, &trash);
-	if (f->ahead && rc != -ENOENT && kind->ahead_failed)
+	if (f->ahead && rc != -ENOENT && rc != -EAGAIN && kind->ahead_failed)
 		kind->ahead_failed(c, &f->want);
 	count_failure(c, rc, e);
 	fetch_end(f);
@@ -290,15 +292,26 @@ static int fetch_start(struct catalog *c, const struct want *w, struct entry *en
 	return 0;
 }
 
-static int fetch_join(struct catalog *c, const struct want *w, struct entry *entry,
-		      struct flight **out, struct err *e)
+/* How urgent it is for a reader who has to wait. */
+static enum call_prio fetch_prio(struct catalog *c, const struct want *w, const struct call *call)
 {
-	if (fetch_is_current(c, entry) && flight_join(entry->fetch->flight)) {
+	bool many = callers_count(&c->callers, call->who, catalog_time(c).now);
+
+	return many || (w->kind->walks && w->kind->walks(c, w)) ? CALL_BULK : CALL_INTERACTIVE;
+}
+
+static int fetch_join(struct catalog *c, const struct want *w, struct entry *entry,
+		      const struct call *call, struct flight **out, struct err *e)
+{
+	enum call_prio prio = fetch_prio(c, w, call);
+
+	if (fetch_is_current(c, entry) && flight_join(entry->fetch->flight, prio)) {
 		c->stats.joined++;
 		*out = entry->fetch->flight;
 		return 0;
 	}
-	return fetch_start(c, w, entry, CALL_INTERACTIVE, out, e);
+	c->stats.bulk += prio == CALL_BULK;
+	return fetch_start(c, w, entry, prio, out, e);
 }
 
 void fetch_ahead(struct catalog *c, const struct want *w, struct entry **trash)
@@ -315,7 +328,7 @@ void fetch_ahead(struct catalog *c, const struct want *w, struct entry **trash)
 
 /* Answers from the entry, or joins a flight: then *flight is set. */
 static int fetch_decide(struct catalog *c, const struct want *w, struct entry *entry,
-			struct flight **flight, void **out, struct err *e)
+			const struct call *call, struct flight **flight, void **out, struct err *e)
 {
 	struct entry_time t = catalog_time(c);
 
@@ -335,7 +348,7 @@ static int fetch_decide(struct catalog *c, const struct want *w, struct entry *e
 	case ENTRY_ASK:
 		break;
 	}
-	return fetch_join(c, w, entry, flight, e);
+	return fetch_join(c, w, entry, call, flight, e);
 }
 
 /*
@@ -378,7 +391,8 @@ static int fetch_wait(struct catalog *c, const struct want *w, struct entry *ent
 	return *out ? 0 : err_set(e, rc, "%s", why.msg);
 }
 
-int fetch_get(struct catalog *c, const struct want *w, struct call *call, void **out, struct err *e)
+static int fetch_once(struct catalog *c, const struct want *w, struct call *call, void **out,
+		      struct err *e)
 {
 	struct flight *flight = NULL;
 	struct entry *trash = NULL;
@@ -392,7 +406,7 @@ int fetch_get(struct catalog *c, const struct want *w, struct call *call, void *
 	else if (w->kind->find(c, w, &entry, &trash))
 		rc = err_set(e, -ENOMEM, "no memory for the cache");
 	else
-		rc = fetch_decide(c, w, entry, &flight, out, e);
+		rc = fetch_decide(c, w, entry, call, &flight, out, e);
 	if (flight)
 		entry_ref(entry);
 	if (!rc && w->kind->ahead)
@@ -400,4 +414,14 @@ int fetch_get(struct catalog *c, const struct want *w, struct call *call, void *
 	catalog_unlock(c);
 	entry_trash_free(trash);
 	return flight ? fetch_wait(c, w, entry, flight, call, out, e) : rc;
+}
+
+int fetch_get(struct catalog *c, const struct want *w, struct call *call, void **out, struct err *e)
+{
+	int rc = -EAGAIN;
+
+	/* A prefetch that was joined a moment after it gave way to others: asked for by itself. */
+	for (int i = 0; rc == -EAGAIN && i < GIVEN_WAY_MAX; i++)
+		rc = fetch_once(c, w, call, out, e);
+	return rc == -EAGAIN ? err_set(e, -EBUSY, "the service has no requests left") : rc;
 }

@@ -23,6 +23,8 @@ struct fetch_kind {
 		       struct entry **trash);
 	/* Locked. Somebody reads w: start what he will want next. May be NULL. */
 	void (*ahead)(struct catalog *c, const struct want *w, struct entry **trash);
+	/* Locked. Whether reading w goes on with a traversal. May be NULL. */
+	bool (*walks)(struct catalog *c, const struct want *w);
 	/* Locked. A flight that was started ahead failed. May be NULL. */
 	void (*ahead_failed)(struct catalog *c, const struct want *w);
 	/* Tells the owner of the catalog. after is NULL when it is gone. May be NULL. */

@@ -1,7 +1,7 @@
 /*
  * The life of a flight:
  *
- *   queued    in one of two queues; a join moves it from the prefetch to the interactive one
+ *   queued    in one of three queues; a more urgent join moves it to another one
  *   running   a worker is in ops->run
  *   done      rc, result and err are set and don't change any more
  *
@@ -23,7 +23,14 @@
 
 #include "client/clock.h"
 
-enum queue { QUEUE_INTERACTIVE, QUEUE_PREFETCH, QUEUE_RUNNING, QUEUES };
+/* The first ones are those of enum call_prio. */
+enum queue {
+	QUEUE_INTERACTIVE = CALL_INTERACTIVE,
+	QUEUE_BULK = CALL_BULK,
+	QUEUE_PREFETCH = CALL_PREFETCH,
+	QUEUE_RUNNING,
+	QUEUES
+};
 
 struct flight {
 	struct flights *pool;
@@ -38,6 +45,7 @@ struct flight {
 	struct flight *next;
 	struct flight *stop_next; /* for flights_stop() */
 	enum queue queue;
+	enum call_prio prio; /* of the most urgent who joined */
 	unsigned int refs;
 	unsigned int waiters;
 	bool cancelled;
@@ -60,7 +68,7 @@ struct flights {
 	pthread_cond_t work;
 	/* protected by lock */
 	struct queue_list queues[QUEUES];
-	size_t prefetching; /* workers that run what came from the prefetch queue */
+	size_t behind; /* workers that run what is not interactive */
 	size_t idle;
 	size_t n_threads;
 	bool stopped;
@@ -91,17 +99,20 @@ static void queue_unlink(struct flight *f)
 	q->count--;
 }
 
-static size_t prefetches_allowed(const struct flights *p)
+/* Workers that may do what is not interactive. */
+static size_t behind_allowed(const struct flights *p)
 {
 	/* Cancelled ones end at once; a stopped pool has no others. */
-	return p->stopped ? p->conf.max : p->prefetch_max;
+	if (p->stopped)
+		return p->conf.max;
+	return p->prefetch_max ? p->prefetch_max : 1;
 }
 
 static size_t runnable(const struct flights *p)
 {
-	size_t waiting = p->queues[QUEUE_PREFETCH].count;
-	size_t allowed = prefetches_allowed(p);
-	size_t room = allowed > p->prefetching ? allowed - p->prefetching : 0;
+	size_t waiting = p->queues[QUEUE_BULK].count + p->queues[QUEUE_PREFETCH].count;
+	size_t allowed = behind_allowed(p);
+	size_t room = allowed > p->behind ? allowed - p->behind : 0;
 
 	return p->queues[QUEUE_INTERACTIVE].count + (waiting < room ? waiting : room);
 }
@@ -110,7 +121,10 @@ static struct flight *queue_next(struct flights *p)
 {
 	if (p->queues[QUEUE_INTERACTIVE].first)
 		return p->queues[QUEUE_INTERACTIVE].first;
-	return p->prefetching < prefetches_allowed(p) ? p->queues[QUEUE_PREFETCH].first : NULL;
+	if (p->behind >= behind_allowed(p))
+		return NULL;
+	return p->queues[QUEUE_BULK].first ? p->queues[QUEUE_BULK].first
+					   : p->queues[QUEUE_PREFETCH].first;
 }
 
 /* ---- a flight ---- */
@@ -170,6 +184,7 @@ static struct flight *flight_new(struct flights *p, const struct flight_ops *ops
 	f->ops = ops;
 	f->job = job;
 	f->prefetch = prio == CALL_PREFETCH;
+	f->prio = prio;
 	f->refs = 1;
 	return f;
 }
@@ -215,7 +230,7 @@ static void *worker_main(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
-		bool prefetch;
+		bool behind;
 
 		f = queue_next(p);
 		if (!f && p->ending)
@@ -226,14 +241,14 @@ static void *worker_main(void *arg)
 			p->idle--;
 			continue;
 		}
-		prefetch = f->queue == QUEUE_PREFETCH;
-		p->prefetching += prefetch;
+		behind = f->queue != QUEUE_INTERACTIVE;
+		p->behind += behind;
 		queue_unlink(f);
 		queue_push(f, QUEUE_RUNNING);
 		pthread_mutex_unlock(&p->lock);
 		flight_fly(p, f);
 		pthread_mutex_lock(&p->lock);
-		p->prefetching -= prefetch;
+		p->behind -= behind;
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
@@ -372,11 +387,11 @@ static int flight_queue(struct flights *p, struct flight *f, enum call_prio prio
 
 	if (rc)
 		return rc;
-	if (prio == CALL_INTERACTIVE) {
+	if (prio != CALL_PREFETCH) {
 		f->waiters = 1;
 		f->refs++;
 	}
-	queue_push(f, prio == CALL_INTERACTIVE ? QUEUE_INTERACTIVE : QUEUE_PREFETCH);
+	queue_push(f, (enum queue)prio);
 	if (!workers_kick(p))
 		return 0;
 	queue_unlink(f);
@@ -403,7 +418,7 @@ int flight_start(struct flights *p, const struct flight_ops *ops, void *job, con
 	return err_set(e, rc, "can't ask for %s: %s", what, strerror(-rc));
 }
 
-int flight_join(struct flight *f)
+int flight_join(struct flight *f, enum call_prio prio)
 {
 	struct flights *p = f->pool;
 	int joined;
@@ -413,9 +428,11 @@ int flight_join(struct flight *f)
 	if (joined) {
 		f->refs++;
 		f->waiters++;
-		if (f->queue == QUEUE_PREFETCH) {
+		if (prio < f->prio)
+			f->prio = prio;
+		if (f->queue != QUEUE_RUNNING && f->queue > (enum queue)f->prio) {
 			queue_unlink(f);
-			queue_push(f, QUEUE_INTERACTIVE);
+			queue_push(f, (enum queue)f->prio);
 			/* There are workers: it was queued. */
 			(void)workers_kick(p);
 		}
@@ -489,9 +506,14 @@ int flight_wait(struct flight *f, struct call *call, void **result, struct err *
 {
 	struct waiter w = {.flight = f};
 	int64_t since = clock_mono();
+	enum call_prio prio;
 	bool abandoned;
 	int rc;
 
+	pthread_mutex_lock(&f->pool->lock);
+	prio = f->prio;
+	pthread_mutex_unlock(&f->pool->lock);
+	call_promote(&f->call, prio);
 	call_set_wake(call, waiter_wake, &w);
 	pthread_mutex_lock(&f->pool->lock);
 	rc = waiter_wait(&w, call->deadline);

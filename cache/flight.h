@@ -2,10 +2,11 @@
  * flight - pieces of work that several threads wait for, and the workers that do them.
  *
  * A flight is started once and joined by whoever wants the same answer; each waiter has its own
- * deadline and can be cancelled by itself. Interactive flights go before prefetched ones; a
- * prefetch that somebody joins while it is queued becomes interactive. Prefetches never take the
- * last workers (see flights_new()). A flight that was started for somebody is cancelled when its
- * last waiter has left; nobody can join it after that.
+ * deadline and can be cancelled by itself. Interactive flights go before those of a traversal
+ * (CALL_BULK), and these before prefetched ones; a flight becomes as urgent as the most urgent of
+ * those who join it. Only interactive ones take the last workers (see flights_new()). A flight that
+ * was started for somebody is cancelled when its last waiter has left; nobody can join it after
+ * that.
  *
  * Threads are made when they are needed and stay until flights_free().
  *
@@ -28,7 +29,7 @@ struct flights;
 
 enum {
 	FLIGHT_STACK = 512 * 1024, /* bytes of a worker's stack; TLS and JSON parsing need some */
-	FLIGHT_SPARE = 2,          /* workers that prefetches leave free */
+	FLIGHT_SPARE = 2,          /* workers that all others leave to interactive flights */
 };
 
 /* What a flight does. All of these are called without locks. */
@@ -53,7 +54,8 @@ struct flights_conf {
 };
 
 /*
- * A pool without threads yet. max - FLIGHT_SPARE workers prefetch (with two: one; with one: none).
+ * A pool without threads yet. max - FLIGHT_SPARE workers do what is not interactive (with two: one;
+ * with one: that one, and no prefetches).
  * NULL and -ENOMEM in e.
  */
 struct flights *flights_new(const struct flights_conf *conf, struct err *e);
@@ -66,7 +68,7 @@ void flights_free(struct flights *p);
 
 /*
  * Queues a flight. Takes job over when it succeeds. what says what is waited for, in words
- * ("the versions of x"); copied. For CALL_INTERACTIVE the caller has joined it and must
+ * ("the versions of x"); copied. But for CALL_PREFETCH the caller has joined it and must
  * flight_wait(); for CALL_PREFETCH *out is borrowed until run has returned.
  * -EAGAIN: too many prefetches wait, or none are possible. -ECANCELED: stopped. -ENOMEM.
  */
@@ -74,10 +76,10 @@ int flight_start(struct flights *p, const struct flight_ops *ops, void *job, con
 		 enum call_prio prio, struct flight **out, struct err *e);
 
 /*
- * Joins f, of which the caller knows that run has not returned. Returns 1, to be followed by
- * flight_wait(), or 0 when f was cancelled.
+ * Joins f, of which the caller knows that run has not returned, for a waiter of that urgency.
+ * Returns 1, to be followed by flight_wait(), or 0 when f was cancelled.
  */
-int flight_join(struct flight *f);
+int flight_join(struct flight *f, enum call_prio prio);
 
 /*
  * Waits for a flight that was joined, then leaves it. Returns what run returned, with a reference

@@ -335,6 +335,14 @@ static void versions_ahead(struct catalog *c, const struct want *w, struct entry
 	}
 }
 
+static bool versions_walk(struct catalog *c, const struct want *w)
+{
+	struct place *p = place_find(c, &w->key);
+	const struct env_list *list = p && p->envs ? p->envs->snapshot : NULL;
+
+	return list && readahead_walks(&p->readahead, list, readahead_position(list, w->env));
+}
+
 /* A service that fails or throttles is not asked for more than somebody waits for. */
 static void versions_ahead_failed(struct catalog *c, const struct want *w)
 {
@@ -425,6 +433,7 @@ const struct fetch_kind fetch_versions = {
 	.find = versions_find,
 	.ask = versions_ask,
 	.ahead = versions_ahead,
+	.walks = versions_walk,
 	.ahead_failed = versions_ahead_failed,
 	.changed = versions_changed,
 	.describe = versions_describe,

@@ -86,6 +86,7 @@ struct readahead_range readahead_read(struct readahead *r, const struct env_list
 	if (position <= r->last)
 		return range;
 	r->last = position;
+	r->run++;
 	if (position < r->mark)
 		return range;
 	if (r->ahead <= position)
@@ -94,4 +95,9 @@ struct readahead_range readahead_read(struct readahead *r, const struct env_list
 	range.from = r->mark = r->ahead;
 	range.to = r->ahead = skip(r, list, r->ahead, r->window);
 	return range;
+}
+
+bool readahead_walks(const struct readahead *r, const struct env_list *list, size_t position)
+{
+	return position < list->count && r->run >= READAHEAD_LONG && continues(r, list, position);
 }

@@ -18,6 +18,7 @@
 
 enum {
 	READAHEAD_FIRST = 2,   /* the first window */
+	READAHEAD_LONG = 16,   /* environments in a row that make a traversal */
 	READAHEAD_SCAN = 4096, /* items of the other kind looked past; more is a jump */
 };
 
@@ -29,6 +30,7 @@ struct readahead {
 	size_t mark;         /* reading here or behind it asks for the next window */
 	size_t ahead;        /* the first position not asked for yet */
 	unsigned int window; /* the size of the newest window; 0: none yet */
+	size_t run;          /* environments read one after the other */
 };
 
 /* Positions from..to (to not included) of the walker's kind are to be fetched; from == to: none. */
@@ -40,6 +42,9 @@ struct readahead_range {
 /* Somebody reads the environment at position (inside list); windows have at most max (0: off). */
 struct readahead_range readahead_read(struct readahead *r, const struct env_list *list,
 				      size_t position, unsigned int max);
+
+/* Whether reading the environment at position goes on with a long walk. */
+bool readahead_walks(const struct readahead *r, const struct env_list *list, size_t position);
 
 /* Forgets the walk, for instance because fetching ahead failed. */
 void readahead_reset(struct readahead *r);

@@ -7,6 +7,8 @@
 #include "client/arm_int.h"
 #include "client/clock.h"
 #include "client/datastore.h"
+#include "client/limiter.h"
+#include "client/operations.h"
 #include "client/turns.h"
 
 enum { BACKOFF_MS = 250 };
@@ -23,6 +25,7 @@ static const struct {
 
 static void arm_stop(struct source *s)
 {
+	limiter_stop(arm_of(s)->limiter);
 	http_stop(arm_of(s)->http);
 }
 
@@ -35,6 +38,9 @@ static void arm_free(struct source *s)
 	completions_free(a->completions);
 	registries_free(a->known_registries);
 	turns_free(a->turns);
+	apiversion_free(a->api_version);
+	limiter_free(a->limiter);
+	operations_free(a->operations);
 	url_clear(&a->origin);
 	for (size_t i = 0; i < a->n_registries; i++)
 		free(a->registries[i]);
@@ -44,7 +50,6 @@ static void arm_free(struct source *s)
 	free(a->resource_group);
 	free(a->create_group);
 	free(a->workspace);
-	free(a->api_version);
 	free(a->discovery_host);
 	free(a);
 }
@@ -63,6 +68,7 @@ static const struct source_ops arm_ops = {
 	.update_env = arm_update_env,
 	.delete_version = arm_delete_version,
 	.delete_env = arm_delete_env,
+	.about = arm_about,
 	.stop = arm_stop,
 	.free = arm_free,
 };
@@ -112,7 +118,6 @@ static int copy_conf(struct arm *a, const struct arm_conf *conf)
 	if (copy(&a->subscription, conf->subscription) ||
 	    copy(&a->resource_group, conf->resource_group) ||
 	    copy(&a->workspace, conf->workspace) || copy(&a->create_group, conf->create_group) ||
-	    copy(&a->api_version, conf->api_version ? conf->api_version : ARM_API_VERSION) ||
 	    copy_base(&a->discovery_host, discovery) || copy_registries(a, conf))
 		return -ENOMEM;
 	a->credential = conf->credential;
@@ -146,6 +151,9 @@ static int check_conf(const struct arm_conf *conf, struct err *e)
 		return err_set(e, -EINVAL, "a workspace needs a subscription and resource group");
 	if (conf->resource_group && !conf->subscription)
 		return err_set(e, -EINVAL, "a resource group needs a subscription");
+	if (conf->api_version &&
+	    (!*conf->api_version || strlen(conf->api_version) >= APIVERSION_SIZE))
+		return err_set(e, -EINVAL, "the api-version is not a date");
 	return 0;
 }
 
@@ -181,7 +189,8 @@ int arm_source_new(const struct arm_conf *conf, struct source **out, struct err 
 	rc = set_endpoint(a, conf, e);
 	if (!rc && (copy_conf(a, conf) || datastores_new(&a->datastores) ||
 		    completions_new(&a->completions) || registries_new(&a->known_registries) ||
-		    turns_new(&a->turns)))
+		    turns_new(&a->turns) || apiversion_new(conf->api_version, &a->api_version) ||
+		    limiter_new(&a->limiter) || operations_new(&a->operations)))
 		rc = err_set(e, -ENOMEM, "no memory");
 	if (!rc)
 		rc = start_http(a, conf, e);

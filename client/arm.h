@@ -16,8 +16,7 @@
 #include "client/err.h"
 #include "client/source.h"
 
-#define ARM_ENDPOINT    "https://management.azure.com"
-#define ARM_API_VERSION "2026-05-01"
+#define ARM_ENDPOINT "https://management.azure.com"
 
 /* All strings are copied; NULL where a default is named. */
 struct arm_conf {
@@ -31,7 +30,7 @@ struct arm_conf {
 	size_t n_registries;
 	bool list_registries;       /* the subscription's own registries too, through ARM */
 	const char *create_group;   /* new workspaces go there; NULL: none can be made */
-	const char *api_version;    /* NULL: ARM_API_VERSION */
+	const char *api_version;    /* this one, whatever the service says; NULL: apiversion.h */
 	const char *discovery_host; /* base URL of registry discovery; NULL: the cloud's own, or the
 				       endpoint when that is no cloud's */
 	unsigned int max_connections; /* requests at once; 0: HTTP_TRANSFERS_DEFAULT */

@@ -32,6 +32,7 @@ struct work {
 	const struct version_change *change;
 	struct call *call;
 	cJSON *json;  /* the resource as it was read, then edited */
+	bool fixed;   /* it can't be changed, only found to be as it is wanted */
 	bool sent;    /* this round came to the PUT */
 	int64_t wait; /* ns the service asked for; -1: it did not */
 };
@@ -49,7 +50,7 @@ static bool is_reserved(const struct scope *scope, const char *env)
 		strncmp(env, "Microsoft", strlen("Microsoft")) == 0);
 }
 
-static int check_delete(const struct scope *scope, const char *env, struct err *e)
+static int check_writable(const struct scope *scope, const char *env, struct err *e)
 {
 	if (!scope->writable)
 		return err_set(e, -EROFS, "%s can't be changed", scope->name);
@@ -60,14 +61,16 @@ static int check_delete(const struct scope *scope, const char *env, struct err *
 	return 0;
 }
 
-static int check_update(const struct scope *scope, const char *env, struct err *e)
+/*
+ * Azure's own clients find no way to change what is published in a registry (azureml-rest.md
+ * section 11). What would be the same as before is no change: cp -a sets the tags that it has.
+ */
+static int refuse_change(const struct work *w, struct err *e)
 {
-	int rc = check_delete(scope, env, e);
-
-	/* Azure's own clients find no way either (azureml-rest.md section 11). */
-	if (!rc && scope->kind == SCOPE_REGISTRY)
-		rc = err_set(e, -EROFS, "what is published in a registry can't be changed");
-	return rc;
+	return err_set(e, -EROFS,
+		       "%s: what is published in a registry can't be changed; publish another "
+		       "version",
+		       w->what);
 }
 
 /* ---- rounds ---- */
@@ -143,6 +146,8 @@ static int try_once(struct work *w, bool first, struct err *e)
 		rc = arm_edit(w->json, w->change, first, &differs, e);
 	if (rc)
 		return rc;
+	if (differs && w->fixed)
+		return refuse_change(w, e);
 	return differs ? send(w, e) : 1;
 }
 
@@ -229,12 +234,13 @@ int arm_update_version(struct source *s, struct scope *scope, const char *env, c
 {
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
 	struct work w = {.arm = arm_of(s), .what = "the version", .change = change, .call = c};
-	int rc = check_update(scope, env, e);
+	int rc = check_writable(scope, env, e);
 
 	*out = NULL;
 	if (!rc)
 		rc = version_url(w.arm, &url, scope, env, version, e);
 	w.url = buf_str(&url);
+	w.fixed = scope->kind == SCOPE_REGISTRY;
 	if (!rc)
 		rc = make_change(&w, e);
 	if (!rc)
@@ -249,12 +255,13 @@ int arm_update_env(struct source *s, struct scope *scope, const char *env, bool 
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
 	struct version_change change = {.archived = archived};
 	struct work w = {.arm = arm_of(s), .what = "the environment", .change = &change, .call = c};
-	int rc = check_update(scope, env, e);
+	int rc = check_writable(scope, env, e);
 
 	*out = NULL;
 	if (!rc)
 		rc = env_url(w.arm, &url, scope, env, e);
 	w.url = buf_str(&url);
+	w.fixed = scope->kind == SCOPE_REGISTRY;
 	if (!rc)
 		rc = make_change(&w, e);
 	if (!rc)
@@ -328,7 +335,7 @@ int arm_delete_version(struct source *s, struct scope *scope, const char *env, c
 		.version = version,
 		.look = look,
 	};
-	int rc = check_delete(scope, env, e);
+	int rc = check_writable(scope, env, e);
 
 	if (!rc)
 		rc = version_url(arm_of(s), &url, scope, env, version, e);
@@ -345,7 +352,7 @@ int arm_delete_env(struct source *s, struct scope *scope, const char *env, struc
 		.env = env,
 		.look = look,
 	};
-	int rc = check_delete(scope, env, e);
+	int rc = check_writable(scope, env, e);
 
 	if (!rc)
 		rc = env_url(arm_of(s), &url, scope, env, e);

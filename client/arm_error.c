@@ -96,9 +96,11 @@ void arm_error_words(const struct http_response *r, struct buf *b)
 		add_words(b, code, strlen(code), CODE_SHOWN);
 }
 
+/* What the service's people find the request by; ours when the answer has none of theirs. */
 static void add_ids(const struct http_response *r, struct buf *b)
 {
 	static const char *const names[] = {"x-ms-request-id", "x-ms-correlation-request-id"};
+	bool found = false;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const char *id = http_response_header(r, names[i]);
@@ -108,7 +110,10 @@ static void add_ids(const struct http_response *r, struct buf *b)
 		buf_addf(b, " [%s ", names[i]);
 		add_words(b, id, strlen(id), ID_SHOWN);
 		buf_addch(b, ']');
+		found = true;
 	}
+	if (!found && r->id[0])
+		buf_addf(b, " [x-ms-client-request-id %s]", r->id);
 }
 
 int arm_error(const char *method, const char *url, const struct http_response *r, struct err *e)
@@ -120,6 +125,8 @@ int arm_error(const char *method, const char *url, const struct http_response *r
 	http_shown_path(url, path);
 	arm_error_words(r, &words);
 	add_ids(r, &ids);
+	if (apiversion_is_refused(r))
+		buf_addstr(&words, "; -o api_version=DATE chooses another one");
 	if (r->retry_after >= 0)
 		snprintf(wait, sizeof(wait), "; the service asks to wait %.3g s",
 			 (double)r->retry_after / (double)NS_PER_S);

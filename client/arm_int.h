@@ -12,6 +12,7 @@
 #include <cjson/cJSON.h>
 #include <pthread.h>
 
+#include "client/apiversion.h"
 #include "client/arm.h"
 #include "client/http.h"
 #include "client/url.h"
@@ -27,6 +28,8 @@ enum {
 
 struct datastores;
 struct completions;
+struct limiter;
+struct operations;
 struct registries;
 struct turns;
 
@@ -43,8 +46,10 @@ struct arm {
 	size_t n_registries;
 	bool list_registries;
 	char *create_group;
-	char *api_version;
 	char *discovery_host;
+	struct apiversion *api_version;
+	struct limiter *limiter;
+	struct operations *operations;
 	struct datastores *datastores;       /* datastore.c */
 	struct completions *completions;     /* arm_complete.c */
 	struct registries *known_registries; /* arm_registry.c */
@@ -79,8 +84,9 @@ struct arm_call {
 	const char *method;
 	const char *url;
 	const char *body; /* JSON, or NULL */
-	bool repeatable;  /* these two: see struct http_request */
+	bool repeatable;  /* these three: see struct http_request */
 	bool once;
+	const char *id;
 };
 int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct http_response *out,
 		struct err *e);
@@ -166,20 +172,24 @@ int arm_complete(struct arm *a, struct scope *scope, struct version **v, bool as
 
 /* ---- arm_put.c ---- */
 
-int arm_put_version(struct source *s, struct scope *scope, const struct version *v, struct call *c,
-		    struct version **out, struct err *e);
-
-/* ---- arm_operation.c ---- */
-
 /* What the service does in its own time, and how to see for ourselves whether it is done. */
 struct arm_work {
 	const char *verb;       /* "register" */
 	const char *participle; /* "registered" */
 	const char *env;
-	const char *version; /* NULL: the environment itself */
+	const char *version;  /* NULL: the environment itself */
+	const char *resource; /* what it is remembered by when time is up; NULL: it is not */
 	int (*look)(struct arm *a, struct scope *scope, const struct arm_work *w, struct call *c,
 		    bool *done, struct err *e);
 };
+
+int arm_put_version(struct source *s, struct scope *scope, const struct version *v, struct call *c,
+		    struct version **out, struct err *e);
+
+/* The registration of a version, whose URL without a query is resource (all borrowed). */
+struct arm_work arm_registering(const char *env, const char *version, const char *resource);
+
+/* ---- arm_operation.c ---- */
 
 /* True when an answer says that the work is not done yet. */
 bool arm_is_accepted(const struct http_response *r);
@@ -187,10 +197,21 @@ bool arm_is_accepted(const struct http_response *r);
 /*
  * Waits until what that answer began is done. The operation is asked where the answer says, when
  * that is a place our token may go to; else w->look() looks. -EIO with the service's words when it
- * failed, -ETIMEDOUT when it is not done in time.
+ * failed, -EINPROGRESS when it is not done in time.
  */
 int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
 		  const struct http_response *accepted, struct call *c, struct err *e);
+
+/*
+ * Whether such work on w->resource is under way that somebody had no time to wait for: 0 none is
+ * known, 1 it has ended now, -EINPROGRESS (or what kept us from asking) when it goes on.
+ */
+int arm_operation_look(struct arm *a, struct scope *scope, const struct arm_work *w, struct call *c,
+		       struct err *e);
+
+/* ---- arm_about.c ---- */
+
+int arm_about(struct source *s, cJSON **out);
 
 /* ---- arm_edit.c ---- */
 

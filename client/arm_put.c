@@ -5,16 +5,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "client/arm_int.h"
 #include "client/asset_json.h"
 #include "client/cleanup.h"
 #include "client/turns.h"
 
-static bool is_state(const char *state, const char *name)
+static int failure(const struct version *v, struct err *e)
 {
-	return strcasecmp(state, name) == 0;
+	return err_set(e, -EIO, "the service could not register the version: %s",
+		       v->provisioning_state);
 }
 
 /* No operation to poll: the version is registered when it is there and says so. */
@@ -28,12 +28,9 @@ static int look(struct arm *a, struct scope *scope, const struct arm_work *w, st
 		return 0;
 	if (rc)
 		return rc;
-	if (!now->provisioning_state || is_state(now->provisioning_state, "Succeeded"))
-		*done = true;
-	else if (is_state(now->provisioning_state, "Failed") ||
-		 is_state(now->provisioning_state, "Canceled"))
-		rc = err_set(e, -EIO, "the service could not register the version: %s",
-			     now->provisioning_state);
+	*done = !version_is_unfinished(now);
+	if (version_has_failed(now))
+		rc = failure(now, e);
 	version_unref(now);
 	return rc;
 }
@@ -54,28 +51,46 @@ static int take_answer(struct arm *a, struct scope *scope, const struct version 
 	return rc;
 }
 
+struct arm_work arm_registering(const char *env, const char *version, const char *resource)
+{
+	return (struct arm_work){
+		.verb = "register",
+		.participle = "registered",
+		.env = env,
+		.version = version,
+		.resource = resource,
+		.look = look,
+	};
+}
+
 static int put(struct arm *a, struct scope *scope, const struct version *v, const char *body,
 	       const char *url, struct call *c, struct version **out, struct err *e)
 {
-	const struct arm_work work = {
-		.verb = "register",
-		.participle = "registered",
-		.env = v->env,
-		.version = v->version,
-		.look = look,
-	};
+	_cleanup_free_ char *resource = strndup(url, strcspn(url, "?"));
+	struct arm_work work = arm_registering(v->env, v->version, resource);
 	struct arm_call q = {.method = "PUT", .url = url, .body = body};
 	struct http_response r = {0};
-	int rc = arm_perform(a, &q, c, &r, e);
+	bool accepted;
+	int rc = resource ? arm_perform(a, &q, c, &r, e)
+			  : err_set(e, -ENOMEM, "no memory for a version");
 
 	if (!rc && http_status_errno(r.status))
 		rc = arm_error(q.method, q.url, &r, e);
-	if (!rc && arm_is_accepted(&r)) {
+	accepted = !rc && arm_is_accepted(&r);
+	if (!rc && !accepted)
+		rc = take_answer(a, scope, v, &r, c, out, e);
+	/* An answer may name no operation, and say that the version is not ready all the same. */
+	if (!rc && (accepted || version_is_unfinished(*out))) {
+		version_unref(*out);
+		*out = NULL;
 		rc = arm_work_wait(a, scope, &work, &r, c, e);
 		if (!rc)
 			rc = arm_fetch_version(a, scope, v->env, v->version, c, out, e);
-	} else if (!rc) {
-		rc = take_answer(a, scope, v, &r, c, out, e);
+	}
+	if (!rc && version_has_failed(*out)) {
+		rc = failure(*out, e);
+		version_unref(*out);
+		*out = NULL;
 	}
 	http_response_clear(&r);
 	return rc;

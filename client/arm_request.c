@@ -5,6 +5,7 @@
 #include "client/asset_json.h"
 #include "client/bearer.h"
 #include "client/cleanup.h"
+#include "client/limiter.h"
 
 static const char *scope_base(const struct arm *a, const struct scope *s)
 {
@@ -33,10 +34,13 @@ int arm_add_scope_url(const struct arm *a, struct buf *b, const struct scope *s)
 
 int arm_add_version(const struct arm *a, struct buf *b, const struct scope *s)
 {
+	char version[APIVERSION_SIZE];
+
 	buf_addstr(b, "?api-version=");
 	if (s && s->base_url)
 		return buf_addstr(b, ARM_DATA_PLANE_VERSION);
-	return url_add_value(b, a->api_version, strlen(a->api_version));
+	apiversion_get(a->api_version, version);
+	return url_add_value(b, version, strlen(version));
 }
 
 bool arm_may_ask(const struct arm *a, const struct url *u)
@@ -44,24 +48,79 @@ bool arm_may_ask(const struct arm *a, const struct url *u)
 	return u->https || url_same_origin(u, &a->origin);
 }
 
-int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct http_response *out,
-		struct err *e)
+struct arm_gate {
+	struct http_gate base;
+	struct limiter *limiter;
+};
+
+static int gate_enter(const struct http_gate *g, const char *method, struct call *c, struct err *e)
+{
+	return limiter_enter(((const struct arm_gate *)g)->limiter, method, c, e);
+}
+
+static void gate_leave(const struct http_gate *g, const char *method, const struct http_response *r)
+{
+	limiter_leave(((const struct arm_gate *)g)->limiter, method, r);
+}
+
+/* Resource Manager itself: it counts requests, and its api-version can be another one. */
+static bool is_managed(const struct arm *a, const char *url)
+{
+	size_t n = strlen(a->endpoint);
+
+	return strncmp(url, a->endpoint, n) == 0 && strncmp(url + n, "/subscriptions/", 15) == 0;
+}
+
+static int perform(struct arm *a, const struct arm_call *q, const char *url, struct call *c,
+		   struct http_response *out, struct err *e)
 {
 	struct bearer_auth auth = bearer_auth(a->credential, SCOPE_ARM);
+	struct arm_gate gate = {.base = {gate_enter, gate_leave}, .limiter = a->limiter};
 	struct kv headers[] = {{"Accept", "application/json"},
 			       {"Content-Type", "application/json"}};
 	struct http_request r = {
 		.method = q->method,
-		.url = q->url,
+		.url = url,
 		.headers = headers,
 		.n_headers = q->body ? 2 : 1,
 		.auth = &auth.base,
+		.gate = is_managed(a, url) ? &gate.base : NULL,
+		.id = q->id,
 		.body = q->body,
 		.body_len = q->body ? strlen(q->body) : 0,
 		.max_body = HTTP_JSON_MAX,
 		.repeatable = q->repeatable,
 		.once = q->once,
 	};
+
+	return http_perform(a->http, &r, c, out, e);
+}
+
+/* Asks again with another api-version for as long as the service does not have it. */
+static int renegotiate(struct arm *a, const struct arm_call *q, struct call *c,
+		       struct http_response *out, struct err *e)
+{
+	char version[APIVERSION_SIZE];
+	int rc = 0;
+
+	if (!apiversion_of_url(q->url, version))
+		return 0;
+	for (int i = 0; i < APIVERSION_TRIES && !rc && apiversion_is_refused(out); i++) {
+		_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
+
+		if (!apiversion_refused(a->api_version, version, out))
+			return 0;
+		apiversion_get(a->api_version, version);
+		rc = apiversion_replace(&url, q->url, version);
+		rc = rc ? err_set(e, rc, "the URL is too long")
+			: perform(a, q, buf_str(&url), c, out, e);
+	}
+	return rc;
+}
+
+int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct http_response *out,
+		struct err *e)
+{
 	_cleanup_url_ struct url u = {0};
 	int rc = url_parse(q->url, &u, e);
 
@@ -70,7 +129,8 @@ int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct 
 	if (!arm_may_ask(a, &u))
 		return err_set(e, -EACCES, "%s is not asked: it is neither the endpoint nor https",
 			       u.host);
-	return http_perform(a->http, &r, c, out, e);
+	rc = perform(a, q, q->url, c, out, e);
+	return rc || !is_managed(a, q->url) ? rc : renegotiate(a, q, c, out, e);
 }
 
 int arm_json(struct arm *a, const struct arm_call *q, struct call *c, cJSON **json, struct err *e)

@@ -5,6 +5,7 @@
 #include "client/arm_int.h"
 #include "client/asset_json.h"
 #include "client/cleanup.h"
+#include "client/operations.h"
 
 /* ---- environments ---- */
 
@@ -67,6 +68,7 @@ int arm_add_version_url(const struct arm *a, struct buf *b, const struct scope *
 
 struct versions {
 	const char *env;
+	bool ready; /* only those that can be used: registries show others, too */
 	struct records found;
 };
 
@@ -76,6 +78,10 @@ static int on_version(void *arg, const cJSON *item, struct err *e)
 	struct version *v = NULL;
 	int rc = asset_json_version(item, l->env, &v, e);
 
+	if (!rc && l->ready && (version_is_unfinished(v) || version_has_failed(v))) {
+		version_unref(v);
+		return 0;
+	}
 	if (!rc)
 		rc = records_add(&l->found, v);
 	if (rc)
@@ -110,7 +116,7 @@ int arm_list_versions(struct source *source, struct scope *scope, const char *en
 {
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
 	struct arm *a = arm_of(source);
-	struct versions l = {.env = env};
+	struct versions l = {.env = env, .ready = scope->kind == SCOPE_REGISTRY};
 	int rc = list_url(a, &url, scope, env);
 
 	*out = NULL;
@@ -150,12 +156,40 @@ int arm_fetch_version(struct arm *a, struct scope *scope, const char *env, const
 	return rc;
 }
 
+/*
+ * A version that is not there may be one that the service has accepted and is still registering:
+ * whether it shows such versions is not known. One that is there and ready needs no looking up any
+ * more. rc is how fetching it ended.
+ */
+static int look_whether_registered(struct arm *a, struct scope *scope, const char *env,
+				   const char *version, struct call *c, int rc,
+				   struct version **out, struct err *e)
+{
+	_cleanup_buf_ struct buf resource = BUF_INIT(URL_MAX);
+	struct arm_work work;
+	struct err why = ERR_INIT;
+
+	if (arm_add_version_url(a, &resource, scope, env, version))
+		return err_set(e, buf_error(&resource), "the version's URL is too long");
+	if (!rc && !version_is_unfinished(*out))
+		operations_forget(a->operations, buf_str(&resource));
+	if (rc != -ENOENT)
+		return rc;
+	work = arm_registering(env, version, buf_str(&resource));
+	rc = arm_operation_look(a, scope, &work, c, &why);
+	if (rc < 0)
+		return err_set(e, rc, "%s", err_text(&why, rc));
+	return rc ? arm_fetch_version(a, scope, env, version, c, out, e) : -ENOENT;
+}
+
 int arm_get_version(struct source *source, struct scope *scope, const char *env,
 		    const char *version, struct call *c, struct version **out, struct err *e)
 {
 	struct arm *a = arm_of(source);
 	int rc = arm_fetch_version(a, scope, env, version, c, out, e);
 
+	if (scope->kind == SCOPE_REGISTRY)
+		rc = look_whether_registered(a, scope, env, version, c, rc, out, e);
 	if (!rc)
 		rc = arm_complete(a, scope, out, false, c, e);
 	if (rc) {

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /*
  * How a record is packed: the struct, then its arrays, then the bytes of its strings, all in one
@@ -297,6 +298,21 @@ enum version_kind version_kind(const struct version *v)
 	if (v->context_uri)
 		return VERSION_BUILD;
 	return v->image ? VERSION_IMAGE : VERSION_EMPTY;
+}
+
+static bool in_state(const struct version *v, const char *name)
+{
+	return v->provisioning_state && strcasecmp(v->provisioning_state, name) == 0;
+}
+
+bool version_has_failed(const struct version *v)
+{
+	return in_state(v, "Failed") || in_state(v, "Canceled");
+}
+
+bool version_is_unfinished(const struct version *v)
+{
+	return v->provisioning_state && !in_state(v, "Succeeded") && !version_has_failed(v);
 }
 
 bool version_is_curated(const struct version *v)

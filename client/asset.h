@@ -130,6 +130,10 @@ void version_unref(struct version *v);
 enum version_kind version_kind(const struct version *v);
 bool version_is_curated(const struct version *v);
 
+/* What its provisioning state says: being registered still; or never will be. */
+bool version_is_unfinished(const struct version *v);
+bool version_has_failed(const struct version *v);
+
 /*
  * True when the version's build context is a set of blobs that can be listed; false for a git
  * repository or another URL, which is passed through as it is (spec-yaml.md section 1).

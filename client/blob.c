@@ -1,20 +1,18 @@
 #include "client/blob.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "client/arm_int.h"
-#include "client/base64.h"
 #include "client/bearer.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/sharedkey.h"
 
-enum { MD5_SIZE = 16, HTTP_DATE_SIZE = 32 };
+enum { HTTP_DATE_SIZE = 32 };
 
 /* ---- places ---- */
 
@@ -285,148 +283,4 @@ int blob_error(const struct blob_place *p, const struct blob_request *q,
 	rc = arm_error(q->method, buf_str(&url), r, e);
 	buf_free(&url);
 	return rc;
-}
-
-/* ---- reading ---- */
-
-struct range {
-	uint64_t first;
-	size_t len;
-	bool whole;
-};
-
-/* The answer must be exactly the range: "bytes 0-5/6" or the whole file. */
-static int check_range(const struct http_response *r, const struct range *want,
-		       const struct context_file *file, struct err *e)
-{
-	const char *text = http_response_header(r, "Content-Range");
-	unsigned long long first, last, total;
-
-	if (r->body.len != want->len)
-		return err_set(e, -EIO, "%zu bytes were asked for and %zu came", want->len,
-			       r->body.len);
-	if (r->status == 200)
-		return want->whole ? 0
-				   : err_set(e, -EBADMSG,
-					     "a part was asked for, the whole "
-					     "file came");
-	if (!text || sscanf(text, "bytes %20llu-%20llu/%20llu", &first, &last, &total) != 3)
-		return err_set(e, -EBADMSG, "a part without a Content-Range");
-	if (first != want->first || last != want->first + want->len - 1)
-		return err_set(e, -EBADMSG, "another part than the one that was asked for");
-	if (total != file->size)
-		return err_set(e, -EIO, "the file has changed since it was listed");
-	return 0;
-}
-
-static int check_md5(const struct http_response *r, const char *md5, struct err *e)
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	char text[BASE64_SIZE(MD5_SIZE)];
-	unsigned int n = 0;
-
-	/* Where policy forbids MD5 the checksum can't be compared; TLS and the length remain. */
-	if (!EVP_Digest(buf_str(&r->body), r->body.len, digest, &n, EVP_md5(), NULL) ||
-	    n != MD5_SIZE)
-		return 0;
-	base64_encode(digest, MD5_SIZE, text);
-	if (strcmp(text, md5) != 0)
-		return err_set(e, -EIO, "the bytes are not those of the file's checksum");
-	return 0;
-}
-
-static int check_content(const struct http_response *r, const struct range *want,
-			 const struct context_file *file, struct err *e)
-{
-	const char *md5 = file->md5;
-	int rc = check_range(r, want, file, e);
-
-	if (rc || !want->whole)
-		return rc;
-	if (!md5)
-		md5 = http_response_header(r, r->status == 200 ? "Content-MD5"
-							       : "x-ms-blob-content-md5");
-	return md5 && *md5 ? check_md5(r, md5, e) : 0;
-}
-
-static int read_status(const struct blob_place *p, const struct blob_request *q,
-		       const struct http_response *r, struct err *e)
-{
-	switch (r->status) {
-	case 200:
-	case 206:
-		return 0;
-	case 304:
-	case 412:
-	case 416:
-		return err_set(e, -EIO, "the file has changed since it was listed");
-	default:
-		return blob_error(p, q, r, e);
-	}
-}
-
-/* Etags are quoted in headers; lists have been seen to give them without. */
-static int quoted_etag(const char *etag, struct buf *out)
-{
-	if (etag[0] == '"' || strncmp(etag, "W/", 2) == 0)
-		return buf_addstr(out, etag);
-	return buf_addf(out, "\"%s\"", etag);
-}
-
-static int read_range(struct http *h, const struct blob_place *p, const struct blob_access *a,
-		      const struct context_file *file, const struct range *want, const char *name,
-		      size_t name_len, struct call *c, struct buf *out, struct err *e)
-{
-	_cleanup_buf_ struct buf etag = BUF_INIT(HTTP_HEADER_VALUE_MAX);
-	struct http_response r = {0};
-	struct kv headers[2];
-	char range[64];
-	struct blob_request q = {.method = "GET",
-				 .name = name,
-				 .name_len = name_len,
-				 .headers = headers,
-				 .n_headers = 1,
-				 .max_body = want->len};
-	int rc = 0;
-
-	snprintf(range, sizeof(range), "bytes=%llu-%llu", (unsigned long long)want->first,
-		 (unsigned long long)(want->first + want->len - 1));
-	headers[0] = (struct kv){"x-ms-range", range};
-	if (file->etag && *file->etag) {
-		rc = quoted_etag(file->etag, &etag);
-		headers[q.n_headers++] = (struct kv){"If-Match", buf_str(&etag)};
-	}
-	rc = rc ? err_set(e, rc, "an etag is too long") : blob_perform(h, p, a, &q, c, &r, e);
-	if (!rc)
-		rc = read_status(p, &q, &r, e);
-	if (!rc)
-		rc = check_content(&r, want, file, e);
-	if (!rc) {
-		rc = buf_add(out, r.body.data, r.body.len);
-		if (rc)
-			err_set(e, rc, "no room for the bytes read");
-	}
-	http_response_clear(&r);
-	return rc;
-}
-
-int blob_read(struct http *h, const struct blob_place *p, const struct blob_access *a,
-	      const struct context_file *file, uint64_t offset, size_t len, struct call *c,
-	      struct buf *out, struct err *e)
-{
-	_cleanup_buf_ struct buf name = BUF_INIT(2 * ASSET_PATH_MAX);
-	struct range want = {.first = offset, .len = len};
-	int rc;
-
-	if (offset >= file->size || !len)
-		return 0;
-	if (want.len > file->size - offset)
-		want.len = (size_t)(file->size - offset);
-	want.whole = offset == 0 && want.len == file->size;
-	buf_addstr(&name, p->prefix);
-	rc = buf_add(&name, file->path, file->path_len);
-	if (rc)
-		return err_set(e, rc, "a context file's name is too long");
-	rc = read_range(h, p, a, file, &want, name.data, name.len, c, out, e);
-	return rc ? err_prefix(e, rc, "context file %.200s: ", file->path) : 0;
 }

@@ -93,7 +93,7 @@ int blob_list(struct http *h, const struct blob_place *p, const struct blob_acce
 
 /*
  * Appends up to len bytes of a file from offset to out; fewer only at its end. -EIO when the file
- * is not the listed one any more, or its bytes are not those of its checksum.
+ * is not the listed one any more, or its bytes are not those of its checksums (blob_read.c).
  */
 int blob_read(struct http *h, const struct blob_place *p, const struct blob_access *a,
 	      const struct context_file *file, uint64_t offset, size_t len, struct call *c,

@@ -14,15 +14,20 @@
 #include <stdint.h>
 
 enum call_prio {
-	CALL_INTERACTIVE, /* somebody waits */
-	CALL_PREFETCH,    /* nobody waits yet; goes behind everything interactive */
+	CALL_INTERACTIVE, /* somebody waits for this one answer */
+	CALL_BULK,        /* somebody waits, as for many before it: a traversal */
+	CALL_PREFETCH,    /* nobody waits yet; goes behind everything else */
 };
 
 struct call {
 	int64_t deadline; /* clock_mono() time */
-	enum call_prio prio;
+	int64_t who; /* the process that asks, for telling traversals; 0: nobody in particular */
 	pthread_mutex_t lock;
 	/* protected by lock */
+	enum call_prio prio;
+	bool begun; /* a prefetch of which a request was sent: it is carried through */
+	void (*promoted)(void *arg, enum call_prio prio); /* as wake, by call_promote() */
+	void *promoted_arg;
 	bool cancelled;
 	void (*wake)(void *arg); /* set by the layer that waits, called under lock by call_cancel */
 	void *wake_arg;
@@ -41,6 +46,21 @@ bool call_cancelled(struct call *c);
  * cancelled already, wake is called at once. wake must not block and not call back into c.
  */
 void call_set_wake(struct call *c, void (*wake)(void *arg), void *arg);
+
+/* How urgent it is now. */
+enum call_prio call_prio(struct call *c);
+
+/* Somebody waits for it who is more urgent. A less urgent prio changes nothing. Any thread. */
+void call_promote(struct call *c, enum call_prio prio);
+
+/*
+ * Registers what call_promote() calls while the owner waits for his turn, and calls it at once with
+ * how urgent it is now; NULL takes it away. promoted must not block and not call back into c.
+ */
+void call_set_promoted(struct call *c, void (*promoted)(void *arg, enum call_prio prio), void *arg);
+
+/* A request of it was sent: what is a prefetch from here on waits rather than gives up. */
+void call_begin(struct call *c);
 
 /* 0 while there is time and the call is wanted, else -ETIMEDOUT or -ECANCELED. */
 int call_check(struct call *c);

@@ -243,7 +243,7 @@ int http_once(struct http *h, const struct http_request *r, const struct http_he
 	int rc;
 
 	*again = HTTP_RETRY_NO;
-	t = transfer_new(h, r, headers, call->deadline, call->prio);
+	t = transfer_new(h, r, headers, call->deadline, call_prio(call));
 	if (!t)
 		return err_set(e, -ENOMEM, "no memory for a request");
 	call_set_wake(call, transfer_wake, t);

@@ -32,6 +32,7 @@ enum {
 	HTTP_ERROR_BODY_MAX = 64 * 1024,   /* bytes kept of the body of a status >= 400 */
 	HTTP_JSON_MAX = 64 * 1024 * 1024,  /* bytes of a JSON answer */
 	HTTP_TRANSFERS_DEFAULT = 8,
+	HTTP_ID_SIZE = 37,     /* of a UUID as text, and a NUL */
 	HTTP_ATTEMPTS_MAX = 4, /* tries of one request, the first one included */
 };
 
@@ -71,6 +72,17 @@ struct http_auth {
 	void (*refused)(const struct http_auth *a);
 };
 
+struct http_response;
+
+/* Lets requests through, or holds them back; asked for every attempt. */
+struct http_gate {
+	/* Blocks until the attempt may be made. An error is what http_perform() returns then. */
+	int (*enter)(const struct http_gate *g, const char *method, struct call *call,
+		     struct err *e);
+	/* The attempt has ended; r has no status when there was no answer. */
+	void (*leave)(const struct http_gate *g, const char *method, const struct http_response *r);
+};
+
 /* All borrowed until http_perform() returns. */
 struct http_request {
 	const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
@@ -78,7 +90,9 @@ struct http_request {
 	const struct kv *headers;
 	size_t n_headers;
 	const struct http_auth *auth; /* NULL: none */
-	const void *body;             /* PUT and POST; may be NULL when body_len is 0 */
+	const struct http_gate *gate; /* NULL: none */
+	const char *id;   /* x-ms-client-request-id; NULL: a new one, the same for all attempts */
+	const void *body; /* PUT and POST; may be NULL when body_len is 0 */
 	size_t body_len;
 	size_t max_body; /* bytes of an answer < 400; 0: none is expected */
 	bool repeatable; /* a POST that only reads; GET, HEAD, PUT and DELETE always are */
@@ -90,7 +104,8 @@ struct http_request {
 struct http_response {
 	int status;
 	unsigned int attempts;
-	int64_t retry_after; /* ns the service asked to wait; -1: it did not */
+	int64_t retry_after;   /* ns the service asked to wait; -1: it did not */
+	char id[HTTP_ID_SIZE]; /* the x-ms-client-request-id that was sent */
 	struct buf body;
 	struct buf head; /* "name: value" lines, each ended by NUL */
 };

@@ -14,7 +14,7 @@
 #include "client/http_int.h"
 #include "client/log.h"
 
-enum { RETRY_AFTER_MAX_S = 24 * 3600, REQUEST_ID_SIZE = 37 };
+enum { RETRY_AFTER_MAX_S = 24 * 3600 };
 
 /* ---- headers ---- */
 
@@ -47,7 +47,7 @@ void http_headers_clear(struct http_headers *h)
 }
 
 /* A random (version 4) UUID. */
-static int make_request_id(char out[REQUEST_ID_SIZE])
+static int make_request_id(char out[HTTP_ID_SIZE])
 {
 	unsigned char r[16];
 
@@ -55,7 +55,7 @@ static int make_request_id(char out[REQUEST_ID_SIZE])
 		return -EIO;
 	r[6] = (unsigned char)((r[6] & 0x0f) | 0x40);
 	r[8] = (unsigned char)((r[8] & 0x3f) | 0x80);
-	snprintf(out, REQUEST_ID_SIZE,
+	snprintf(out, HTTP_ID_SIZE,
 		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1],
 		 r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14],
 		 r[15]);
@@ -152,7 +152,7 @@ static int64_t retry_after(const struct http_response *r)
 }
 
 static void log_attempt(const struct http_request *r, const struct http_response *resp, int rc,
-			int64_t start)
+			const char *client_id, int64_t start)
 {
 	const char *id = http_response_header(resp, "x-ms-request-id");
 	char path[HTTP_SHOWN_PATH];
@@ -163,10 +163,10 @@ static void log_attempt(const struct http_request *r, const struct http_response
 		id = http_response_header(resp, "x-ms-correlation-request-id");
 	http_shown_path(r->url, path);
 	log_debug("op=http method=%s path=%s status=%d error=%d ms=%lld bytes=%zu attempt=%u "
-		  "req=%.80s",
+		  "req=%.80s client_req=%s",
 		  r->method, path, resp->status, rc,
 		  (long long)((clock_mono() - start) / NS_PER_MS), resp->body.len, resp->attempts,
-		  id ? id : "-");
+		  id ? id : "-", client_id);
 }
 
 /* ---- attempts ---- */
@@ -177,34 +177,48 @@ struct attempts {
 	struct call *call;
 	struct http_response *out;
 	struct err *e;
-	char request_id[REQUEST_ID_SIZE];
+	char request_id[HTTP_ID_SIZE];
 	bool repeatable;
 	bool refused; /* a 401 has been answered with fresh credentials */
 	enum http_retry again;
 };
 
+static int attempt_once(struct attempts *a, const struct http_headers *headers)
+{
+	const struct http_gate *gate = a->r->gate;
+	int64_t start;
+	int rc = gate ? gate->enter(gate, a->r->method, a->call, a->e) : 0;
+
+	if (rc)
+		return rc;
+	start = clock_mono();
+	rc = http_once(a->http, a->r, headers, a->call, a->out, &a->again, a->e);
+	log_attempt(a->r, a->out, rc, a->request_id, start);
+	if (!rc)
+		a->out->retry_after = retry_after(a->out);
+	if (gate)
+		gate->leave(gate, a->r->method, a->out);
+	return rc;
+}
+
 static int attempt(struct attempts *a)
 {
 	struct http_headers headers = {.n = 0};
 	unsigned int n = a->out->attempts + 1;
-	int64_t start = clock_mono();
 	int rc;
 
 	http_response_clear(a->out);
 	a->out->attempts = n;
+	memcpy(a->out->id, a->request_id, sizeof(a->request_id));
 	a->again = HTTP_RETRY_NO;
 	rc = call_check(a->call);
 	if (rc)
 		err_set(a->e, rc, rc == -ECANCELED ? "cancelled" : "no time left for a request");
 	else
 		rc = make_headers(a->r, a->request_id, &headers, a->call, a->e);
-	if (!rc) {
-		rc = http_once(a->http, a->r, &headers, a->call, a->out, &a->again, a->e);
-		log_attempt(a->r, a->out, rc, start);
-	}
-	http_headers_clear(&headers);
 	if (!rc)
-		a->out->retry_after = retry_after(a->out);
+		rc = attempt_once(a, &headers);
+	http_headers_clear(&headers);
 	return rc;
 }
 
@@ -247,6 +261,18 @@ bool http_repeatable(const struct http_request *r)
 	return r->repeatable || strcmp(r->method, "POST") != 0;
 }
 
+/* There is no answer with an id of the service's, so ours is what its people can look for. */
+static int describe_failure(const struct attempts *a, int rc)
+{
+	struct err why = a->e ? *a->e : (struct err)ERR_INIT;
+	char tries[32] = "";
+
+	if (a->out->attempts > 1)
+		snprintf(tries, sizeof(tries), "(%u attempts) ", a->out->attempts);
+	return err_set(a->e, rc, "%s %s%s [x-ms-client-request-id %s]", a->r->method, tries,
+		       err_text(&why, rc), a->request_id);
+}
+
 int http_perform(struct http *h, const struct http_request *r, struct call *call,
 		 struct http_response *out, struct err *e)
 {
@@ -259,7 +285,9 @@ int http_perform(struct http *h, const struct http_request *r, struct call *call
 	int rc;
 
 	http_response_clear(out);
-	if (make_request_id(a.request_id))
+	if (r->id && strlen(r->id) < sizeof(a.request_id))
+		memcpy(a.request_id, r->id, strlen(r->id) + 1);
+	else if (make_request_id(a.request_id))
 		return err_set(e, -EIO, "no random bytes");
 	for (;;) {
 		int64_t next;
@@ -277,9 +305,5 @@ int http_perform(struct http *h, const struct http_request *r, struct call *call
 			break;
 		}
 	}
-	if (rc && out->attempts > 1)
-		err_prefix(e, rc, "%s (%u attempts) ", r->method, out->attempts);
-	else if (rc)
-		err_prefix(e, rc, "%s ", r->method);
-	return rc;
+	return rc ? describe_failure(&a, rc) : 0;
 }

@@ -100,7 +100,7 @@ static unsigned int start(struct run *r, struct worker *workers, unsigned int n,
 		struct worker *w = &workers[started];
 
 		w->run = r;
-		call_init(&w->call, c->deadline, c->prio);
+		call_init(&w->call, c->deadline, call_prio(c));
 		if (pthread_create(&w->thread, NULL, worker_main, w)) {
 			call_destroy(&w->call);
 			break;

@@ -2,19 +2,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/datastore.h"
+#include "client/url.h"
 
 enum {
 	SECRETS_MAX = 256,
 	SECRET_S = 30 * 60, /* kept so long; SAS tokens of the service live for hours */
 	SECRET_SIZE_MAX = 8192,
+	EARLY_S = 60,   /* before a signature runs out another one is asked for, */
+	EARLY_PART = 4, /* or so large a part of its life before, when that is short */
 };
 
 struct secret {
 	char *key;
 	struct blob_access access;
 	int64_t at;
+	int64_t until; /* it is not used from then on */
 };
 
 struct secrets {
@@ -74,7 +79,7 @@ bool secrets_get(struct secrets *s, const char *key, struct blob_access *out)
 	for (size_t i = 0; i < s->n && !found; i++) {
 		const struct secret *item = &s->items[i];
 
-		if (strcmp(item->key, key) != 0 || clock_mono() - item->at > SECRET_S * NS_PER_S)
+		if (strcmp(item->key, key) != 0 || clock_mono() >= item->until)
 			continue;
 		*out = item->access;
 		out->secret = item->access.secret ? strdup(item->access.secret) : NULL;
@@ -98,9 +103,47 @@ static struct secret *place_for(struct secrets *s, const char *key)
 	return s->n < SECRETS_MAX ? &s->items[s->n++] : oldest;
 }
 
+/* The time, in ns, that a signature says it is valid for (its "se"); -1 when it does not say. */
+static int64_t signed_life(const char *sas)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(CLOCK_ISO_SIZE);
+	int64_t expiry;
+
+	while (strncmp(sas, "se=", 3) != 0) {
+		sas = strchr(sas, '&');
+		if (!sas)
+			return -1;
+		sas++;
+	}
+	sas += 3;
+	if (url_decode(&text, sas, strcspn(sas, "&")) || clock_parse_iso(buf_str(&text), &expiry))
+		return -1;
+	return expiry - clock_wall();
+}
+
+/*
+ * How long a secret is used, in ns: one that runs out is asked for anew a little before. What has
+ * run out as it comes is taken for a clock that is wrong, here or there: then the service is left
+ * to refuse it.
+ */
+static int64_t life_of(const struct blob_access *access)
+{
+	int64_t life = SECRET_S * NS_PER_S;
+	int64_t said = access->kind == BLOB_SAS ? signed_life(access->secret) : -1;
+	int64_t margin =
+		said / EARLY_PART < EARLY_S * NS_PER_S ? said / EARLY_PART : EARLY_S * NS_PER_S;
+
+	return said > 0 && said - margin < life ? said - margin : life;
+}
+
 void secrets_put(struct secrets *s, const char *key, const struct blob_access *access)
 {
-	struct secret fresh = {.key = strdup(key), .access = *access, .at = clock_mono()}, old;
+	int64_t now = clock_mono();
+	struct secret fresh = {.key = strdup(key),
+			       .access = *access,
+			       .at = now,
+			       .until = now + life_of(access)},
+		      old;
 	struct secret *place;
 
 	fresh.access.secret = access->secret ? strdup(access->secret) : NULL;

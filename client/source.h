@@ -14,7 +14,9 @@
  *   -EFBIG        what is asked or answered is larger than allowed
  *   -ETIMEDOUT    no (complete) answer in time
  *   -EHOSTUNREACH the service can't be reached
+ *   -EINPROGRESS  the service has accepted it, and is not done with it in time: it goes on
  *   -EBUSY        throttled until the deadline
+ *   -EAGAIN       a CALL_PREFETCH that would take what others need; nothing was asked
  *   -EIO          the service failed
  *   -EEXIST       a create of what exists
  *   -ENODATA      a change of a tag that is not there
@@ -38,6 +40,7 @@
 #include "client/err.h"
 
 struct buf;
+struct cJSON;
 struct source;
 
 /*
@@ -167,6 +170,12 @@ struct source_ops {
 			      const char *version, struct call *c, struct err *e);
 	int (*delete_env)(struct source *s, struct scope *scope, const char *env, struct call *c,
 			  struct err *e);
+
+	/*
+	 * What there is to be told of it, as a JSON object for the caller (cJSON_Delete()): what is
+	 * left of the service's budget, operations under way. NULL: nothing is. 0 or -ENOMEM.
+	 */
+	int (*about)(struct source *s, struct cJSON **out);
 
 	/* Ends every request under way with -ECANCELED, and all that follow. */
 	void (*stop)(struct source *s);

@@ -8,10 +8,7 @@
 
 #define DATASTORE "workspaceblobstore"
 
-enum {
-	SAS_SECONDS = 8 * 3600,
-	SECRET_SIZE = 1024,
-};
+enum { SECRET_SIZE = 1024 };
 
 static const char *credentials_type(const struct emu *emu)
 {
@@ -115,8 +112,8 @@ void datastores_list_secrets(struct exchange *x)
 	}
 	scope_container(&x->scope, container);
 	ret = key ? blobs_account_key(x->emu, secret, sizeof(secret), &e)
-		  : blobs_make_sas(x->emu, container, "racwdl", SAS_SECONDS, secret, sizeof(secret),
-				   &e);
+		  : blobs_make_sas(x->emu, container, "racwdl", emu_sas_seconds(x->emu), secret,
+				   sizeof(secret), &e);
 	if (ret) {
 		exchange_failure(x, ret, &e);
 		return;

@@ -27,6 +27,7 @@ struct counters {
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	uint64_t connections;
+	uint64_t throttled;
 	uint64_t answering;
 	uint64_t at_once; /* the highest that answering was */
 };
@@ -110,6 +111,13 @@ void counters_connection(struct counters *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+void counters_throttled(struct counters *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->throttled++;
+	pthread_mutex_unlock(&c->lock);
+}
+
 void counters_reset(struct counters *c)
 {
 	pthread_mutex_lock(&c->lock);
@@ -119,6 +127,7 @@ void counters_reset(struct counters *c)
 	c->bytes_in = 0;
 	c->bytes_out = 0;
 	c->connections = 0;
+	c->throttled = 0;
 	c->at_once = c->answering;
 	pthread_mutex_unlock(&c->lock);
 }
@@ -140,9 +149,10 @@ int counters_json(struct counters *c, struct buf *out)
 		add_route(out, "other", c->other, c->n == 0);
 	(void)buf_addf(out,
 		       "}, \"bytes_in\": %llu, \"bytes_out\": %llu, \"connections\": %llu,"
-		       " \"at_once\": %llu}",
+		       " \"throttled\": %llu, \"at_once\": %llu}",
 		       (unsigned long long)c->bytes_in, (unsigned long long)c->bytes_out,
-		       (unsigned long long)c->connections, (unsigned long long)c->at_once);
+		       (unsigned long long)c->connections, (unsigned long long)c->throttled,
+		       (unsigned long long)c->at_once);
 	pthread_mutex_unlock(&c->lock);
 	return buf_error(out);
 }

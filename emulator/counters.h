@@ -2,10 +2,9 @@
  * counters - how often which kind of request was made; what the tests count with.
  *
  * GET /__mlenvfs/counters gives {"total": n, "routes": {"GET versions": n, ...}, "bytes_in": n,
- * "bytes_out": n, "connections": n, "at_once": n}; DELETE sets them to 0. at_once: the most
- * requests that were being answered at one time (a fault plan's wait is part of an answer).
- * Requests to
- * /__mlenvfs/ are not counted.
+ * "bytes_out": n, "connections": n, "throttled": n, "at_once": n}; DELETE sets them to 0.
+ * throttled: those that found no budget left. at_once: the most requests that were being answered
+ * at one time (a fault plan's wait is part of an answer). Requests to /__mlenvfs/ are not counted.
  */
 #ifndef MLENVFS_EMULATOR_COUNTERS_H
 #define MLENVFS_EMULATOR_COUNTERS_H
@@ -25,6 +24,7 @@ void counters_add(struct counters *c, const char *route, uint64_t bytes_in, uint
 void counters_begin(struct counters *c);
 void counters_end(struct counters *c);
 void counters_connection(struct counters *c);
+void counters_throttled(struct counters *c); /* a request that found the budget empty */
 void counters_reset(struct counters *c);
 
 /* Appends the JSON above. */

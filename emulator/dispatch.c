@@ -8,9 +8,11 @@
 #include <strings.h>
 
 #include "client/clock.h"
+#include "emulator/counters.h"
 #include "emulator/exchange.h"
 #include "emulator/jsonio.h"
 #include "emulator/scopes.h"
+#include "emulator/throttle.h"
 #include "emulator/verstore.h"
 
 enum route_flags {
@@ -165,13 +167,38 @@ static bool api_version_ok(const char *v)
 			 strspn(v + i, "-abcdefghijklmnopqrstuvwxyz0123456789.") == strlen(v + i));
 }
 
+/* The data plane of registries has versions of its own. */
+static bool api_version_known(const struct emu *emu, const char *v, enum reply_plane plane)
+{
+	const char *list = emu->conf.api_versions;
+	size_t len = strlen(v);
+
+	if (!list || plane == REPLY_DATA)
+		return true;
+	while (*list) {
+		size_t n = strcspn(list, ",");
+
+		if (n == len && strncmp(list, v, n) == 0)
+			return true;
+		list += n + (list[n] == ',');
+	}
+	return false;
+}
+
 static bool check_api_version(struct exchange *x)
 {
 	const char *v = emu_param(x->req, "api-version");
 
-	if (v && api_version_ok(v))
+	if (v && api_version_ok(v) && api_version_known(x->emu, v, x->plane))
 		return true;
-	if (!v || !*v)
+	if (v && api_version_ok(v))
+		exchange_error(x, 400, "NoRegisteredProviderFound",
+			       "No registered resource provider found for location '" EMU_LOCATION
+			       "' and API version '%s' for type 'workspaces'. The supported "
+			       "api-versions are '%s'. The supported locations are '" EMU_LOCATION
+			       "'.",
+			       v, x->emu->conf.api_versions);
+	else if (!v || !*v)
 		exchange_error(
 			x, 400, "MissingApiVersionParameter",
 			"The api-version query parameter (?api-version=) is required for all "
@@ -277,16 +304,39 @@ static void answer(struct exchange *x)
 		exchange_failure(x, buf_error(&x->reply->body), NULL);
 }
 
+/* Takes the request out of the caller's budget. False: there is none left, and the reply says so.
+ */
+static bool within_budget(struct exchange *x, long *left)
+{
+	struct throttled t = {.left = -1};
+
+	if (plane_of(x->req->path) == REPLY_ARM && !dispatch_is_control(x->req->path))
+		throttle_take(x->emu->throttle, x->req->method, &t);
+	*left = t.left;
+	if (!t.refused)
+		return true;
+	counters_throttled(x->emu->counters);
+	exchange_error(x, 429, "SubscriptionRequestsThrottled",
+		       "Number of requests for subscription '" EMU_SUBSCRIPTION
+		       "' exceeded the limit. Please try again after '%ld' seconds.",
+		       t.retry_after);
+	emu_reply_header(x->reply, "Retry-After", "%ld", t.retry_after);
+	return false;
+}
+
 void dispatch(struct emu *emu, const struct emu_request *req, struct emu_reply *reply)
 {
 	struct exchange x = {.emu = emu, .req = req, .reply = reply};
 	int64_t begun = clock_mono();
+	long left;
 
 	if (dispatch_is_blob(req->path)) {
 		blobs_handle(emu, req, reply);
 		return;
 	}
-	answer(&x);
+	if (within_budget(&x, &left))
+		answer(&x);
+	reply->requests_left = left;
 	reply_headers(reply, req->method, (double)(clock_mono() - begun) / NS_PER_S);
 	scope_release(&x.scope);
 	path_free(&x.path);

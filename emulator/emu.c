@@ -20,8 +20,9 @@
 #include "emulator/faults.h"
 #include "emulator/seed.h"
 #include "emulator/server.h"
+#include "emulator/throttle.h"
 
-enum { BACKLOG = 128, PASSWD_SIZE = 16384 };
+enum { BACKLOG = 128, PASSWD_SIZE = 16384, SAS_SECONDS = 8 * 3600 };
 
 static char *login_name(void)
 {
@@ -42,13 +43,19 @@ static int copy_string(const char *from, const char **to)
 static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 {
 	emu->conf = *conf;
-	emu->conf.store = emu->conf.token = emu->conf.faults = NULL;
+	emu->conf.store = emu->conf.token = emu->conf.faults = emu->conf.api_versions = NULL;
 	emu->user = login_name();
 	if (!emu->user || copy_string(conf->store, &emu->conf.store) ||
 	    copy_string(conf->token, &emu->conf.token) ||
-	    copy_string(conf->faults, &emu->conf.faults))
+	    copy_string(conf->faults, &emu->conf.faults) ||
+	    copy_string(conf->api_versions, &emu->conf.api_versions))
 		return -ENOMEM;
 	return 0;
+}
+
+int emu_sas_seconds(const struct emu *emu)
+{
+	return emu->conf.sas_seconds ? (int)emu->conf.sas_seconds : SAS_SECONDS;
 }
 
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
@@ -60,7 +67,8 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 	if (emu && !copy_conf(emu, conf)) {
 		emu->counters = counters_new();
 		emu->faults = faults_new();
-		if (emu->counters && emu->faults)
+		emu->throttle = throttle_new(conf->requests_per_minute);
+		if (emu->counters && emu->faults && emu->throttle)
 			ret = 0;
 	}
 	if (ret)
@@ -201,11 +209,13 @@ void emu_free(struct emu *emu)
 	db_close(emu->db);
 	faults_free(emu->faults);
 	counters_free(emu->counters);
+	throttle_free(emu->throttle);
 	free(emu->user);
 	free((char *)emu->conf.store);
 	if (emu->conf.token)
 		explicit_bzero((char *)emu->conf.token, strlen(emu->conf.token));
 	free((char *)emu->conf.token);
 	free((char *)emu->conf.faults);
+	free((char *)emu->conf.api_versions);
 	free(emu);
 }

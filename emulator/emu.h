@@ -27,6 +27,9 @@ struct emu_conf {
 		registry_polls;  /* 202 answers before a registry PUT is done; 0: done at once */
 	bool timestamp_versions; /* nextVersion is always a timestamp */
 	enum emu_storage_auth storage_auth; /* what datastores say and listSecrets gives */
+	unsigned int requests_per_minute;   /* reads, writes and deletes each; 0: no limit */
+	unsigned int sas_seconds;           /* how long a SAS is valid; 0: 8 hours */
+	const char *api_versions; /* the only ones that it has, separated by commas; NULL: any */
 };
 
 /* Where the embedded service's own workspace lives. */

@@ -22,6 +22,7 @@ struct fault;
 struct faults;
 struct counters;
 struct server;
+struct throttle;
 
 enum {
 	EMU_BODY_MAX = 128 * 1024 * 1024, /* of a request or a reply */
@@ -57,6 +58,7 @@ struct emu_reply {
 	size_t n_headers;
 	bool head_only; /* answer to HEAD: Content-Length is content_length, no body is sent */
 	uint64_t content_length;
+	long requests_left; /* of the caller's budget; -1: it has none */
 };
 
 struct emu {
@@ -65,6 +67,7 @@ struct emu {
 	struct faults *faults;
 	struct counters *counters;
 	struct server *server;
+	struct throttle *throttle;
 	char *user; /* who createdBy says it was: the login name of this process */
 };
 
@@ -92,6 +95,7 @@ int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e);
  * A container SAS (query string without '?'), signed with the account's key, valid for seconds.
  * permissions like "rcwl". out holds at least 512 bytes.
  */
+int emu_sas_seconds(const struct emu *emu); /* for which a SAS is given out */
 int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
 		   char *out, size_t size, struct err *e);
 

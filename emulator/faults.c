@@ -82,9 +82,11 @@ static const struct member members[] = {
 	{"wrong_length", MEMBER_INT64, FAULT(wrong_length), 0, -bytes_max, bytes_max, true},
 	{"reset", MEMBER_BOOL, FAULT(reset), 0, 0, 0, true},
 	{"close", MEMBER_BOOL, FAULT(close), 0, 0, 0, true},
+	{"half_close", MEMBER_BOOL, FAULT(half_close), 0, 0, 0, true},
 	{"garbage", MEMBER_BOOL, FAULT(garbage), 0, 0, 0, true},
 	{"garbage_body", MEMBER_BOOL, FAULT(garbage_body), 0, 0, 0, true},
 	{"huge", MEMBER_UINT64, FAULT(huge), 0, 1, bytes_max, true},
+	{"corrupt", MEMBER_BOOL, FAULT(corrupt), 0, 0, 0, true},
 	{"lost", MEMBER_BOOL, FAULT(lost), 0, 0, 0, true},
 	{"duplicate_page", MEMBER_BOOL, FAULT(duplicate_page), 0, 0, 0, true},
 	{"skip_page", MEMBER_BOOL, FAULT(skip_page), 0, 0, 0, true},
@@ -184,13 +186,14 @@ static int read_member(const struct member *m, const cJSON *item, struct rule *r
 /* What takes the place of the answer; a rule can have only one of these. */
 static int check_one_ending(const struct fault *f, struct err *e)
 {
-	int endings = (f->status != 0) + f->reset + f->close + f->garbage + f->garbage_body +
-		      (f->huge != 0) + f->lost;
+	int endings = (f->status != 0) + f->reset + f->close + f->half_close + f->garbage +
+		      f->garbage_body + (f->huge != 0) + f->lost;
 
 	if (endings > 1)
 		return err_set(e, -EBADMSG,
-			       "only one of \"status\", \"reset\", \"close\", \"garbage\", "
-			       "\"garbage_body\", \"huge\" and \"lost\" can be in a rule");
+			       "only one of \"status\", \"reset\", \"close\", \"half_close\", "
+			       "\"garbage\", \"garbage_body\", \"huge\" and \"lost\" can be in a "
+			       "rule");
 	if (!f->status && (f->code[0] || f->body[0] || f->retry_after >= 0))
 		return err_set(e, -EBADMSG,
 			       "\"code\", \"body\" and \"retry_after\" need \"status\"");

@@ -35,6 +35,8 @@ struct fault {
 	bool garbage;         /* bytes that are not HTTP */
 	bool garbage_body;    /* status 200 and a body that is not JSON */
 	uint64_t huge;        /* a body of so many bytes */
+	bool half_close;      /* end our side without an answer, go on reading */
+	bool corrupt;         /* one byte of the body is another one */
 	bool lost;            /* do the request, then close without an answer */
 	bool duplicate_page;  /* lists: nextLink leads to the same page again */
 	bool skip_page;       /* lists: nextLink leads past the next page */

@@ -11,10 +11,7 @@
 #include "emulator/scopes.h"
 #include "emulator/verstore.h"
 
-enum {
-	SAS_SECONDS = 8 * 3600,
-	SAS_SIZE = 1024,
-};
+enum { SAS_SIZE = 1024 };
 
 static void add_registry(struct exchange *x, const struct emu_scope *s)
 {
@@ -147,7 +144,8 @@ static int new_container(struct exchange *x, char container[CONTAINER_SIZE], cha
 	snprintf(container, CONTAINER_SIZE, "registry-%s", guid);
 	ret = blobs_create_container(x->emu, container, e);
 	if (!ret)
-		ret = blobs_make_sas(x->emu, container, "rcwl", SAS_SECONDS, sas, SAS_SIZE, e);
+		ret = blobs_make_sas(x->emu, container, "rcwl", emu_sas_seconds(x->emu), sas,
+				     SAS_SIZE, e);
 	return ret;
 }
 
@@ -240,7 +238,8 @@ static void give_reading(struct exchange *x, const char *blob_uri, const char *c
 		exchange_error(x, 404, "UserError", "The environment's context has no container.");
 		return;
 	}
-	ret = blobs_make_sas(x->emu, container, "rl", SAS_SECONDS, sas, sizeof(sas), &e);
+	ret = blobs_make_sas(x->emu, container, "rl", emu_sas_seconds(x->emu), sas, sizeof(sas),
+			     &e);
 	if (ret) {
 		exchange_failure(x, ret, &e);
 		return;

@@ -20,6 +20,7 @@ void reply_init(struct emu_reply *r)
 	r->n_headers = 0;
 	r->head_only = false;
 	r->content_length = 0;
+	r->requests_left = -1;
 }
 
 void reply_free(struct emu_reply *r)
@@ -161,15 +162,20 @@ void reply_failure(struct emu_reply *r, enum reply_plane plane, int error, const
 	reply_error(r, plane, status, reply_code(status), "%s", err_text(e, error));
 }
 
-/* Which bucket of the throttle a request draws from; these numbers never go down here. */
+/* Which bucket of the throttle a request draws from; without one, the number never goes down. */
 static void add_rate_header(struct emu_reply *r, const char *method)
 {
-	if (strcasecmp(method, "GET") == 0 || strcasecmp(method, "HEAD") == 0)
-		emu_reply_header(r, "x-ms-ratelimit-remaining-subscription-reads", "11999");
-	else if (strcasecmp(method, "DELETE") == 0)
-		emu_reply_header(r, "x-ms-ratelimit-remaining-subscription-deletes", "14999");
-	else
-		emu_reply_header(r, "x-ms-ratelimit-remaining-subscription-writes", "1199");
+	const char *name = "x-ms-ratelimit-remaining-subscription-writes";
+	long left = 1199;
+
+	if (strcasecmp(method, "GET") == 0 || strcasecmp(method, "HEAD") == 0) {
+		name = "x-ms-ratelimit-remaining-subscription-reads";
+		left = 11999;
+	} else if (strcasecmp(method, "DELETE") == 0) {
+		name = "x-ms-ratelimit-remaining-subscription-deletes";
+		left = 14999;
+	}
+	emu_reply_header(r, name, "%ld", r->requests_left < 0 ? left : r->requests_left);
 }
 
 void reply_headers(struct emu_reply *r, const char *method, double seconds)

@@ -323,11 +323,13 @@ static bool fault_before(struct complete *c)
 		return true;
 	if (f->reset)
 		wire_reset(c->fd);
+	else if (f->half_close)
+		wire_half_close(c->fd, stop_fd);
 	else if (f->garbage)
 		wire_garbage(c->fd, stop_fd);
 	else if (f->huge)
 		wire_huge(c->fd, stop_fd, f->huge);
-	return f->reset || f->garbage || f->huge || f->close;
+	return f->reset || f->half_close || f->garbage || f->huge || f->close;
 }
 
 static void fill_reply(struct complete *c)
@@ -352,6 +354,8 @@ static enum MHD_Result finish(struct complete *c)
 	const struct fault *f = &c->fault;
 
 	count(c, c->reply.body.len);
+	if (f->corrupt && c->reply.body.len)
+		c->reply.body.data[c->reply.body.len / 2] ^= 1;
 	if (!f->active)
 		return send_reply(c->conn, &c->reply);
 	if (f->lost)

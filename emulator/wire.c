@@ -9,6 +9,7 @@
 
 enum {
 	SEND_TIMEOUT_MS = 120 * 1000, /* for a peer that does not read */
+	HALF_CLOSE_MS = 60 * 1000,
 	HUGE_CHUNK = 64 * 1024,
 	HEAD_MAX = EMU_HEADERS_MAX * (EMU_HEADER_VALUE_MAX + 80) + 1024,
 };
@@ -42,6 +43,12 @@ void wire_reset(int fd)
 	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ||
 	    connect(fd, &none, sizeof(none)))
 		shutdown(fd, SHUT_RDWR);
+}
+
+void wire_half_close(int fd, int stop_fd)
+{
+	if (shutdown(fd, SHUT_WR) == 0)
+		wire_wait(fd, stop_fd, HALF_CLOSE_MS);
 }
 
 /* Sends everything, within the time a peer gets; the socket does not block. */

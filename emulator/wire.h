@@ -19,6 +19,9 @@ bool wire_wait(int fd, int stop_fd, unsigned int ms);
 /* Makes the peer see a reset; on a Unix socket, which knows none, an end. */
 void wire_reset(int fd);
 
+/* Ends our side of the connection, and waits (a minute at the most) for the peer to end his. */
+void wire_half_close(int fd, int stop_fd);
+
 /* Bytes that are not HTTP. */
 void wire_garbage(int fd, int stop_fd);
 

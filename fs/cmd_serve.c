@@ -32,6 +32,10 @@ const char cmd_serve_help[] =
 	"      --token-file FILE    the token to ask for: the first line of FILE\n"
 	"      --storage-auth HOW   key, sas or none: what the datastore's credentials are (key)\n"
 	"      --timestamp-versions the next version is always a time, never a number\n"
+	"      --api-versions LIST  have only these api-versions, separated by commas (any)\n"
+	"      --budget N           answer at most N reads, writes and deletes a minute (no "
+	"limit)\n"
+	"      --sas-seconds N      how long a SAS is valid (28800)\n"
 	"  for tests:\n"
 	"      --faults FILE        do wrong what the plan in FILE says (docs/faults.md)\n"
 	"      --page-size N        rows in one page of a list (100)\n"
@@ -50,6 +54,8 @@ enum {
 	PAGE_SIZE_MAX = 1000,
 	LAG_MAX = 3600,
 	POLLS_MAX = 1000,
+	BUDGET_MAX = 1000000,
+	SAS_MAX = 7 * 24 * 3600,
 };
 
 struct serve {
@@ -74,6 +80,9 @@ enum serve_option {
 	OPT_REGISTRY_POLLS,
 	OPT_STORAGE_AUTH,
 	OPT_TIMESTAMPS,
+	OPT_API_VERSIONS,
+	OPT_BUDGET,
+	OPT_SAS_SECONDS,
 	OPT_HELP,
 };
 
@@ -88,6 +97,9 @@ static const struct option options[] = {
 	{"registry-polls", required_argument, NULL, OPT_REGISTRY_POLLS},
 	{"storage-auth", required_argument, NULL, OPT_STORAGE_AUTH},
 	{"timestamp-versions", no_argument, NULL, OPT_TIMESTAMPS},
+	{"api-versions", required_argument, NULL, OPT_API_VERSIONS},
+	{"budget", required_argument, NULL, OPT_BUDGET},
+	{"sas-seconds", required_argument, NULL, OPT_SAS_SECONDS},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -175,6 +187,13 @@ static int read_option(struct serve *s, int option, const char *arg)
 	case OPT_TIMESTAMPS:
 		s->conf.timestamp_versions = true;
 		return CMD_OK;
+	case OPT_API_VERSIONS:
+		s->conf.api_versions = arg;
+		return CMD_OK;
+	case OPT_BUDGET:
+		return read_count("budget", arg, BUDGET_MAX, &s->conf.requests_per_minute);
+	case OPT_SAS_SECONDS:
+		return read_count("sas-seconds", arg, SAS_MAX, &s->conf.sas_seconds);
 	default:
 		return cmd_usage("serve", "there is no such option, or it lacks its value");
 	}

@@ -33,6 +33,38 @@ static double number_of(const cJSON *o, const char *name)
 	return cJSON_IsNumber(n) ? n->valuedouble : 0;
 }
 
+/* How much more the service answers before it throttles. */
+static void print_budget(const cJSON *s)
+{
+	const cJSON *service = cJSON_GetObjectItemCaseSensitive(s, "service");
+
+	if (!cJSON_HasObjectItem(service, "reads_left"))
+		return;
+	printf("  budget      %.0f reads left, %.0f of them kept for single looks; %.0f requests "
+	       "held back, %.0f not made, %.0f throttled\n",
+	       number_of(service, "reads_left"), number_of(service, "reserve"),
+	       number_of(service, "held_back"), number_of(service, "gave_way"),
+	       number_of(service, "throttled"));
+}
+
+/* What the service does in its own time. */
+static void print_operations(const cJSON *s)
+{
+	const cJSON *service = cJSON_GetObjectItemCaseSensitive(s, "service"), *item;
+	const char *head = "operations";
+
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(service, "operations")) {
+		bool version = cJSON_HasObjectItem(item, "version");
+
+		printf("  %-11s %s/%s%s%s: being %s for %.0f s, asked %.0f times: %s\n", head,
+		       text_of(item, "scope"), text_of(item, "environment"), version ? "/" : "",
+		       version ? text_of(item, "version") : "", text_of(item, "being"),
+		       number_of(item, "seconds"), number_of(item, "polls"),
+		       text_of(item, "state"));
+		head = "";
+	}
+}
+
 static void print_text(const char *path, const cJSON *s)
 {
 	const cJSON *c = cJSON_GetObjectItemCaseSensitive(s, "catalog");
@@ -45,6 +77,7 @@ static void print_text(const char *path, const cJSON *s)
 	       number_of(c, "oldest_age_s"), number_of(s, "refresh_s"));
 	printf("  requests    %.0f made, %.0f saved, %.0f ahead of need\n", number_of(c, "flights"),
 	       number_of(c, "hits") + number_of(c, "joined"), number_of(c, "prefetched"));
+	print_budget(s);
 	if (number_of(c, "stale") > 0)
 		printf("  stale       %.0f answers from old lists: the service did not answer\n",
 		       number_of(c, "stale"));
@@ -104,6 +137,7 @@ static int show(const char *given, bool json)
 		cJSON_free(line);
 	} else {
 		print_text(path, status);
+		print_operations(status);
 		print_pending(path, status);
 	}
 	cJSON_Delete(status);

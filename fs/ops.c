@@ -36,6 +36,7 @@ void ops_wait_begin(struct ops_wait *w, fuse_req_t req)
 {
 	w->req = req;
 	call_init(&w->call, clock_mono() + ops_fsys(req)->timeout, CALL_INTERACTIVE);
+	w->call.who = fuse_req_ctx(req)->pid;
 	fuse_req_interrupt_func(req, interrupted, &w->call);
 }
 

@@ -275,8 +275,8 @@ static int has_same(const struct version *there, const char *digest)
 
 static bool is_doubtful(int rc)
 {
-	return rc == -ETIMEDOUT || rc == -EIO || rc == -EHOSTUNREACH || rc == -EBUSY ||
-	       rc == -ECANCELED || rc == -EBADMSG || rc == -ENOMEM;
+	return rc == -EINPROGRESS || rc == -ETIMEDOUT || rc == -EIO || rc == -EHOSTUNREACH ||
+	       rc == -EBUSY || rc == -ECANCELED || rc == -EBADMSG || rc == -ENOMEM;
 }
 
 static int begin_entry(struct fsys *fs, const struct registration *r, const struct version *v,
@@ -309,6 +309,29 @@ void register_done(struct fsys *fs, uint64_t id)
 }
 
 /*
+ * As look(), for whether a publication has reached the service: one that is being registered still
+ * (registries take minutes) may yet fail, and one that did fail is not there.
+ */
+static int look_whether_done(struct fsys *fs, struct scope *s, const char *env, const char *version,
+			     struct call *c, struct version **out, struct err *e)
+{
+	int rc = look(fs, s, env, version, c, out, e);
+
+	if (rc)
+		return rc;
+	if (version_is_unfinished(*out))
+		rc = err_set(e, -EINPROGRESS, "%s:%s is still being registered", env, version);
+	else if (version_has_failed(*out))
+		rc = err_set(e, -ENOENT, "the service could not register %s:%s: %s", env, version,
+			     (*out)->provisioning_state);
+	if (rc) {
+		version_unref(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+/*
  * The request failed in a way that leaves open whether it was done: asked once more, with the time
  * that was kept for it. What stays open is in doubt.
  */
@@ -317,7 +340,7 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 			struct version **out)
 {
 	struct version *there = NULL;
-	int found = look(fs, r->scope, r->env, v->version, c, &there, NULL);
+	int found = look_whether_done(fs, r->scope, r->env, v->version, c, &there, NULL);
 	bool same = !found && has_same(there, digest) == 1;
 
 	if (same) {
@@ -327,7 +350,7 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 	}
 	version_unref(there);
 	/* Not there at this moment, but the request may still be on its way. */
-	if (found == -ENOENT && rc != -ETIMEDOUT && rc != -ECANCELED) {
+	if (found == -ENOENT && rc != -ETIMEDOUT && rc != -ECANCELED && rc != -EINPROGRESS) {
 		register_done(fs, *id);
 		*id = 0;
 		return rc;
@@ -337,9 +360,14 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 		*id = 0;
 		return rc;
 	}
-	log_warn("op=publish env=%s version=%s: whether the service has it is not known; it is "
-		 "looked up later",
-		 r->env, v->version);
+	if (rc == -EINPROGRESS)
+		log_info("op=publish env=%s version=%s: the service has accepted it; how it ends "
+			 "is looked up later",
+			 r->env, v->version);
+	else
+		log_warn("op=publish env=%s version=%s: whether the service has it is not known; "
+			 "it is looked up later",
+			 r->env, v->version);
 	/* It may be listed before that: the draft waits here for it. */
 	settle_in_doubt(fs->settle, r->from, *id);
 	settle_active(fs->settle, *id, false);
@@ -416,6 +444,7 @@ int register_errno(int rc)
 	switch (-rc) {
 	case EBADMSG:
 	case ENOENT:
+	case EAGAIN:
 		return -EIO;
 	case EINVAL:
 		return -EBADMSG;
@@ -473,6 +502,9 @@ static int try_name(struct fsys *fs, const struct registration *r, const char *n
 		rc = register_errno(put(fs, r, v, c, out, id, e));
 	} else if (rc) {
 		rc = register_errno(rc);
+	} else if (r->wanted && version_is_unfinished(there)) {
+		rc = err_set(e, -EINPROGRESS, "version %s of %s is still being registered",
+			     there->version, r->env);
 	} else if (r->wanted && !register_digest(v, digest) && has_same(there, digest) == 1) {
 		*out = version_ref(there);
 		catalog_note_version(fs->catalog, r->scope, there, c);
@@ -629,17 +661,33 @@ static void forget_bytes(struct fsys *fs, const struct journal_entry *entry)
 	}
 }
 
+/* It never will: whoever asks the draft, or the version that was edited, learns why. */
+static void tell_lost(struct fsys *fs, const struct journal_entry *entry, const char *why)
+{
+	_cleanup_free_ char *dir = NULL;
+	struct upper_place p;
+
+	if (upper_parse(entry->from, &p))
+		return;
+	dir = upper_dir(&p);
+	if (p.area == UPPER_DRAFT)
+		edit_note(fs, entry->from, why);
+	else if (dir)
+		edit_set_reason(fs, dir, why);
+}
+
 static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 {
 	struct resolving *r = arg;
 	struct version *there = NULL;
+	struct err e = ERR_INIT;
 	struct scope *scope;
 	int rc;
 
 	if (r->journal == r->fs->journal && settle_is_active(r->fs->settle, id))
 		return;
 	scope = find_scope(r->fs, entry->scope, r->c);
-	rc = scope ? look(r->fs, scope, entry->env, entry->version, r->c, &there, NULL)
+	rc = scope ? look_whether_done(r->fs, scope, entry->env, entry->version, r->c, &there, &e)
 		   : -EHOSTUNREACH;
 	if (rc && rc != -ENOENT) {
 		scope_unref(scope);
@@ -654,8 +702,10 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 		catalog_note_version(r->fs->catalog, scope, there, r->c);
 		forget_bytes(r->fs, entry);
 	} else {
-		log_info("op=publish env=%s version=%s: it did not reach the service", entry->env,
-			 entry->version);
+		log_info("op=publish env=%s version=%s: it did not reach the service: %s",
+			 entry->env, entry->version, rc ? err_text(&e, rc) : "another one did");
+		if (rc)
+			tell_lost(r->fs, entry, err_text(&e, rc));
 	}
 	version_unref(there);
 	scope_unref(scope);

@@ -37,6 +37,8 @@ int save_errno(int rc)
 	case EAGAIN:
 	case ECANCELED:
 		return -EIO;
+	case EINPROGRESS:
+		return -ETIMEDOUT;
 	case EINVAL:
 		return -EBADMSG;
 	case EPERM:

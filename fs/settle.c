@@ -291,6 +291,10 @@ static void publish(struct settle *s, const struct waiting *w, int64_t deadline)
 
 	if (!rc)
 		return;
+	if (rc == -EINPROGRESS) {
+		log_info("op=publish draft=%s: %s", w->path, err_text(&e, rc));
+		return;
+	}
 	log_warn("op=publish draft=%s errno=%d: %s", w->path, -rc, err_text(&e, rc));
 	desktop_notify("A draft could not be published", err_text(&e, rc));
 }

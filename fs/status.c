@@ -18,6 +18,7 @@ static void add_catalog(cJSON *o, const struct catalog_stats *s)
 	cJSON_AddNumberToObject(c, "flights", (double)s->flights);
 	cJSON_AddNumberToObject(c, "joined", (double)s->joined);
 	cJSON_AddNumberToObject(c, "prefetched", (double)s->prefetched);
+	cJSON_AddNumberToObject(c, "bulk", (double)s->bulk);
 	cJSON_AddNumberToObject(c, "stale", (double)s->stale);
 	cJSON_AddNumberToObject(c, "errors", (double)s->errors);
 	cJSON_AddNumberToObject(c, "content_bytes", (double)s->content_bytes);
@@ -29,6 +30,20 @@ static void add_catalog(cJSON *o, const struct catalog_stats *s)
 		cJSON_AddStringToObject(c, "last_error", s->last_error);
 		cJSON_AddStringToObject(c, "last_error_at", when);
 	}
+}
+
+/* What the source says of itself, where it says anything. */
+static int add_service(cJSON *o, struct source *source)
+{
+	cJSON *about = NULL;
+	int rc = source->ops->about ? source->ops->about(source, &about) : 0;
+
+	if (rc || !about)
+		return rc;
+	if (cJSON_AddItemToObject(o, "service", about))
+		return 0;
+	cJSON_Delete(about);
+	return -ENOMEM;
 }
 
 int status_json(struct fsys *fs, struct buf *out)
@@ -48,7 +63,7 @@ int status_json(struct fsys *fs, struct buf *out)
 	cJSON_AddStringToObject(o, "mounted_at", when);
 	cJSON_AddNumberToObject(o, "inodes", (double)node_count(fs->nodes));
 	add_catalog(o, &stats);
-	if (pending_add(fs, o)) {
+	if (add_service(o, fs->source) || pending_add(fs, o)) {
 		cJSON_Delete(o);
 		return -ENOMEM;
 	}

@@ -46,6 +46,7 @@ struct memsource {
 	uint64_t size;
 	int64_t surplus;
 	int fail[MEM_OPS];
+	unsigned int fail_left[MEM_OPS]; /* so often; 0: always */
 	int lose[MEM_OPS];
 	const char *fail_text[MEM_OPS];
 	void (*before[MEM_OPS])(void *arg);
@@ -135,6 +136,8 @@ static int visit(struct memsource *m, enum mem_op op, const char *env, struct ca
 	const char *text = m->fail_text[op];
 	int rc;
 
+	if (m->fail_left[op] && !--m->fail_left[op])
+		m->fail[op] = 0;
 	visit_count(m, op, env);
 	pthread_mutex_unlock(&m->lock);
 	call_set_wake(call, visit_wake, &v);
@@ -858,7 +861,16 @@ void memsource_fail(struct memsource *m, enum mem_op op, int rc, const char *tex
 {
 	pthread_mutex_lock(&m->lock);
 	m->fail[op] = rc;
+	m->fail_left[op] = 0;
 	m->fail_text[op] = text;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void memsource_fail_once(struct memsource *m, enum mem_op op, int rc, const char *text)
+{
+	memsource_fail(m, op, rc, text);
+	pthread_mutex_lock(&m->lock);
+	m->fail_left[op] = 1;
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -83,6 +83,9 @@ char memsource_byte(uint64_t offset);
 /* From now on calls of op fail with rc (0: don't) and that text (borrowed). */
 void memsource_fail(struct memsource *m, enum mem_op op, int rc, const char *text);
 
+/* The same for the next request only. */
+void memsource_fail_once(struct memsource *m, enum mem_op op, int rc, const char *text);
+
 /* The same, but what is asked for is done before: the answer is lost. For PUT and UPDATE. */
 void memsource_lose(struct memsource *m, enum mem_op op, int rc, const char *text);
 

@@ -50,6 +50,27 @@ static void old_lists_are_used_while_the_service_fails(void **state)
 	close_fixture(&f);
 }
 
+/* What gave way to others is no failure of anything: who wants it asks for it by himself. */
+static void what_gave_way_is_asked_for_again(void **state)
+{
+	struct fixture f;
+	char text[ERR_MSG_MAX];
+
+	(void)state;
+	open_fixture(&f);
+	memsource_fail_once(f.m, MEM_VERSIONS, -EAGAIN, "not asked ahead");
+	assert_int_equal(ask(&f, "a", text), 0);
+	assert_string_equal(text, "first");
+	assert_int_equal(memsource_calls(f.m, MEM_VERSIONS), 2);
+	assert_int_equal(stats(&f).errors, 0);
+	/* It does not go on for ever, and is forgotten at once. */
+	memsource_fail(f.m, MEM_VERSIONS, -EAGAIN, "not asked ahead");
+	assert_int_equal(ask(&f, "b", NULL), -EBUSY);
+	memsource_fail(f.m, MEM_VERSIONS, 0, NULL);
+	assert_int_equal(ask(&f, "b", NULL), 0);
+	close_fixture(&f);
+}
+
 static void a_refusal_is_not_hidden_behind_old_lists(void **state)
 {
 	struct fixture f;
@@ -155,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(old_lists_are_used_while_the_service_fails),
+		cmocka_unit_test(what_gave_way_is_asked_for_again),
 		cmocka_unit_test(a_refusal_is_not_hidden_behind_old_lists),
 		cmocka_unit_test(errors_are_remembered_for_a_moment),
 		cmocka_unit_test(a_missing_environment_is_forgotten),

@@ -35,6 +35,7 @@ static void assert_json(struct counters *c, const char *expected)
 
 #define EMPTY                                                                                    \
 	"{\"total\": 0, \"routes\": {}, \"bytes_in\": 0, \"bytes_out\": 0, \"connections\": 0, " \
+	"\"throttled\": 0, "                                                                     \
 	"\"at_once\": 0}"
 
 static void counts_and_resets(void **state)
@@ -47,12 +48,13 @@ static void counts_and_resets(void **state)
 	counters_add(*state, "LIST blobs", 0, 0);
 	assert_json(*state, "{\"total\": 4, \"routes\": {\"GET versions\": 1, \"LIST blobs\": 1, "
 			    "\"PUT blob\": 2}, \"bytes_in\": 30, \"bytes_out\": 103, "
-			    "\"connections\": 1, \"at_once\": 0}");
+			    "\"connections\": 1, \"throttled\": 0, \"at_once\": 0}");
 	counters_reset(*state);
 	assert_json(*state, EMPTY);
 	counters_add(*state, "GET versions", 0, 0);
-	assert_json(*state, "{\"total\": 1, \"routes\": {\"GET versions\": 1}, \"bytes_in\": 0, "
-			    "\"bytes_out\": 0, \"connections\": 0, \"at_once\": 0}");
+	assert_json(*state,
+		    "{\"total\": 1, \"routes\": {\"GET versions\": 1}, \"bytes_in\": 0, "
+		    "\"bytes_out\": 0, \"connections\": 0, \"throttled\": 0, \"at_once\": 0}");
 }
 
 /* The most that were being answered together, also after a reset in between. */
@@ -132,6 +134,7 @@ static void exact_under_threads(void **state)
 		counters_begin(*state);
 	assert_json(*state, "{\"total\": 20000, \"routes\": {\"GET a\": 10000, \"GET b\": 10000}, "
 			    "\"bytes_in\": 20000, \"bytes_out\": 40000, \"connections\": 20000, "
+			    "\"throttled\": 0, "
 			    "\"at_once\": 4}");
 }
 

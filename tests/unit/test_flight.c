@@ -30,6 +30,8 @@ struct stage {
 	unsigned int after;
 	unsigned int freed;
 	unsigned int cancelled;
+	enum call_prio seen; /* the most urgent that a job was told */
+	unsigned int promotions;
 	int order[ORDER_MAX];
 	int refs;             /* references of results that are out */
 	int results[IDS_MAX]; /* the result of deed n points to results[n], which is n */
@@ -58,6 +60,19 @@ static void actor_wake(void *arg)
 	pthread_mutex_unlock(&a->stage->lock);
 }
 
+static void actor_promoted(void *arg, enum call_prio prio)
+{
+	struct actor *a = arg;
+
+	pthread_mutex_lock(&a->stage->lock);
+	if (prio < a->stage->seen) {
+		a->stage->seen = prio;
+		a->stage->promotions++;
+		pthread_cond_broadcast(&a->stage->cond);
+	}
+	pthread_mutex_unlock(&a->stage->lock);
+}
+
 static void stage_enter(struct stage *s, int id)
 {
 	if (s->started < ORDER_MAX)
@@ -75,6 +90,7 @@ static int deed_run(void *job, struct call *call, void **result, struct err *e)
 	struct actor a = {.stage = s};
 
 	call_set_wake(call, actor_wake, &a);
+	call_set_promoted(call, actor_promoted, &a);
 	pthread_mutex_lock(&s->lock);
 	stage_enter(s, d->id);
 	while (s->held && !s->passes && !a.cancelled)
@@ -88,6 +104,7 @@ static int deed_run(void *job, struct call *call, void **result, struct err *e)
 	pthread_cond_broadcast(&s->cond);
 	pthread_mutex_unlock(&s->lock);
 	call_set_wake(call, NULL, NULL);
+	call_set_promoted(call, NULL, NULL);
 	if (a.cancelled)
 		return err_set(e, -ECANCELED, "cancelled on stage");
 	if (d->rc)
@@ -271,7 +288,7 @@ static void one_flight_serves_all_who_wait(void **state)
 	assert_int_equal(start(&f, 7, 0, CALL_INTERACTIVE, &flight), 0);
 	waiter_start(&w[0], &f, flight, NULL);
 	for (int i = 1; i < MANY; i++) {
-		assert_int_equal(flight_join(flight), 1);
+		assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
 		waiter_start(&w[i], &f, flight, NULL);
 	}
 	let_go(&f);
@@ -294,8 +311,8 @@ static void a_failure_is_told_to_all(void **state)
 	(void)state;
 	open_pool(&f, 4, 8);
 	assert_int_equal(start(&f, 3, -EACCES, CALL_INTERACTIVE, &flight), 0);
-	assert_int_equal(flight_join(flight), 1);
-	assert_int_equal(flight_join(flight), 1);
+	assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
+	assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
 	for (int i = 0; i < 3; i++)
 		waiter_start(&w[i], &f, flight, NULL);
 	let_go(&f);
@@ -316,7 +333,7 @@ static void a_cancelled_waiter_leaves_alone(void **state)
 	(void)state;
 	open_pool(&f, 4, 8);
 	assert_int_equal(start(&f, 1, 0, CALL_INTERACTIVE, &flight), 0);
-	assert_int_equal(flight_join(flight), 1);
+	assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
 	waiter_start(&patient, &f, flight, NULL);
 	waiter_start(&impatient, &f, flight, NULL);
 	call_cancel(&impatient.call);
@@ -381,7 +398,7 @@ static void a_flight_left_in_the_queue_is_not_joined(void **state)
 	call_cancel(&w.call);
 	waiter_main(&w);
 	assert_int_equal(w.rc, -ECANCELED);
-	assert_int_equal(flight_join(queued), 0);
+	assert_int_equal(flight_join(queued, CALL_INTERACTIVE), 0);
 	let_go(&f);
 	waiter_join(&first);
 	assert_int_equal(first.rc, 0);
@@ -400,12 +417,12 @@ static void a_prefetch_goes_on_without_waiters(void **state)
 	open_pool(&f, 4, 8);
 	assert_int_equal(start(&f, 1, 0, CALL_PREFETCH, &flight), 0);
 	wait_for(&f, &f.stage.on_stage, 1);
-	assert_int_equal(flight_join(flight), 1);
+	assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
 	waiter_init(&w, &f, flight, PATIENCE_S * NS_PER_S);
 	call_cancel(&w.call);
 	waiter_main(&w);
 	assert_int_equal(w.rc, -ECANCELED);
-	assert_int_equal(flight_join(flight), 1);
+	assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
 	let_go(&f);
 	call_destroy(&w.call);
 	waiter_init(&w, &f, flight, PATIENCE_S * NS_PER_S);
@@ -435,7 +452,7 @@ static void interactive_goes_before_prefetch(void **state)
 	assert_int_equal(f.stage.order[2], 100);
 
 	/* The last of the prefetches is wanted: it gets the last worker. */
-	assert_int_equal(flight_join(ahead[5]), 1);
+	assert_int_equal(flight_join(ahead[5], CALL_INTERACTIVE), 1);
 	waiter_start(&w[1], &f, ahead[5], NULL);
 	wait_for(&f, &f.stage.on_stage, 4);
 	assert_int_equal(f.stage.order[3], 5);
@@ -451,6 +468,72 @@ static void interactive_goes_before_prefetch(void **state)
 		waiter_join(&w[i]);
 	wait_for(&f, &f.stage.after, 8);
 	assert_in_range(f.stage.peak, 4, 4);
+	close_pool(&f);
+}
+
+/* Of three workers two are kept for who waits for one answer: a traversal gets the other one. */
+static void a_traversal_leaves_workers_to_others(void **state)
+{
+	struct flight *bulk[3], *now;
+	struct waiter w[4];
+	struct fixture f;
+
+	(void)state;
+	open_pool(&f, 3, 8);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(start(&f, i, 0, CALL_BULK, &bulk[i]), 0);
+		waiter_start(&w[i], &f, bulk[i], NULL);
+	}
+	wait_for(&f, &f.stage.on_stage, 1);
+	assert_int_equal(start(&f, 100, 0, CALL_INTERACTIVE, &now), 0);
+	waiter_start(&w[3], &f, now, NULL);
+	wait_for(&f, &f.stage.on_stage, 2);
+	assert_int_equal(f.stage.order[1], 100);
+	/* Somebody waits for one of the traversal's: that is no traversal any more. */
+	assert_int_equal(flight_join(bulk[2], CALL_INTERACTIVE), 1);
+	wait_for(&f, &f.stage.on_stage, 3);
+	assert_int_equal(f.stage.order[2], 2);
+	let_go(&f);
+	for (int i = 0; i < 4; i++)
+		waiter_join(&w[i]);
+	waiter_init(&w[0], &f, bulk[2], PATIENCE_S * NS_PER_S);
+	waiter_main(&w[0]);
+	assert_int_equal(w[0].rc, 0);
+	call_destroy(&w[0].call);
+	close_pool(&f);
+
+	/* With one worker there is nothing to keep. */
+	open_pool(&f, 1, 8);
+	assert_int_equal(start(&f, 0, 0, CALL_BULK, &bulk[0]), 0);
+	waiter_start(&w[0], &f, bulk[0], NULL);
+	wait_for(&f, &f.stage.on_stage, 1);
+	let_go(&f);
+	waiter_join(&w[0]);
+	close_pool(&f);
+}
+
+/* Who works for a prefetch learns it when somebody waits for it. */
+static void a_join_makes_the_work_urgent(void **state)
+{
+	struct flight *flight;
+	struct fixture f;
+	struct waiter w;
+
+	(void)state;
+	open_pool(&f, 4, 8);
+	f.stage.seen = CALL_PREFETCH;
+	assert_int_equal(start(&f, 1, 0, CALL_PREFETCH, &flight), 0);
+	wait_for(&f, &f.stage.on_stage, 1);
+	assert_int_equal(flight_join(flight, CALL_BULK), 1);
+	assert_int_equal(flight_join(flight, CALL_INTERACTIVE), 1);
+	waiter_start(&w, &f, flight, NULL);
+	wait_for(&f, &f.stage.promotions, 1);
+	assert_int_equal(f.stage.seen, CALL_INTERACTIVE);
+	let_go(&f);
+	waiter_join(&w);
+	waiter_init(&w, &f, flight, PATIENCE_S * NS_PER_S);
+	waiter_main(&w);
+	call_destroy(&w.call);
 	close_pool(&f);
 }
 
@@ -514,6 +597,8 @@ int main(void)
 		cmocka_unit_test(a_flight_left_in_the_queue_is_not_joined),
 		cmocka_unit_test(a_prefetch_goes_on_without_waiters),
 		cmocka_unit_test(interactive_goes_before_prefetch),
+		cmocka_unit_test(a_traversal_leaves_workers_to_others),
+		cmocka_unit_test(a_join_makes_the_work_urgent),
 		cmocka_unit_test(prefetches_are_bounded),
 		cmocka_unit_test(stop_ends_all_waiting_at_once),
 	};

@@ -98,6 +98,25 @@ static void a_jump_starts_anew(void **state)
 	env_list_unref(list);
 }
 
+static void a_long_walk_is_a_traversal(void **state)
+{
+	struct env_list *list = make_list(200, 0);
+	struct readahead r = {0};
+
+	(void)state;
+	for (size_t i = 0; i <= READAHEAD_LONG; i++) {
+		assert_false(readahead_walks(&r, list, i));
+		(void)readahead_read(&r, list, i, WINDOW);
+	}
+	assert_true(readahead_walks(&r, list, READAHEAD_LONG + 1));
+	/* Somewhere else somebody looks at one: that is none, and he has not gone on yet. */
+	assert_false(readahead_walks(&r, list, 150));
+	assert_false(readahead_walks(&r, list, 200));
+	(void)readahead_read(&r, list, 150, WINDOW);
+	assert_false(readahead_walks(&r, list, 151));
+	env_list_unref(list);
+}
+
 static void a_walker_may_look_back_repeat_and_skip(void **state)
 {
 	struct env_list *list = make_list(200, 0);
@@ -403,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_window_doubles_to_its_maximum),
 		cmocka_unit_test(a_jump_starts_anew),
+		cmocka_unit_test(a_long_walk_is_a_traversal),
 		cmocka_unit_test(a_walker_may_look_back_repeat_and_skip),
 		cmocka_unit_test(only_the_walkers_own_kind_counts),
 		cmocka_unit_test(bounds_are_kept),
