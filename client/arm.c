@@ -34,6 +34,8 @@ static void arm_free(struct source *s)
 	datastores_free(a->datastores);
 	completions_free(a->completions);
 	registries_free(a->known_registries);
+	regions_free(a->regions);
+	image_logs_free(a->image_logs);
 	turns_free(a->turns);
 	url_clear(&a->origin);
 	for (size_t i = 0; i < a->n_registries; i++)
@@ -63,6 +65,12 @@ static const struct source_ops arm_ops = {
 	.update_env = arm_update_env,
 	.delete_version = arm_delete_version,
 	.delete_env = arm_delete_env,
+	.start_build = arm_start_build,
+	.get_build = arm_get_build,
+	.cancel_build = arm_cancel_build,
+	.read_log = arm_read_log,
+	.get_image = arm_get_image,
+	.find_log = arm_find_log,
 	.stop = arm_stop,
 	.free = arm_free,
 };
@@ -179,9 +187,10 @@ int arm_source_new(const struct arm_conf *conf, struct source **out, struct err 
 		return err_set(e, -ENOMEM, "no memory");
 	a->source.ops = &arm_ops;
 	rc = set_endpoint(a, conf, e);
-	if (!rc && (copy_conf(a, conf) || datastores_new(&a->datastores) ||
-		    completions_new(&a->completions) || registries_new(&a->known_registries) ||
-		    turns_new(&a->turns)))
+	if (!rc &&
+	    (copy_conf(a, conf) || datastores_new(&a->datastores) ||
+	     completions_new(&a->completions) || registries_new(&a->known_registries) ||
+	     regions_new(&a->regions) || image_logs_new(&a->image_logs) || turns_new(&a->turns)))
 		rc = err_set(e, -ENOMEM, "no memory");
 	if (!rc)
 		rc = start_http(a, conf, e);
