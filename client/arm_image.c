@@ -295,7 +295,7 @@ int arm_start_build(struct source *source, struct scope *scope, const char *env,
 }
 
 int arm_get_build(struct source *source, struct scope *scope, const char *location, struct call *c,
-		  struct build *out, struct err *e)
+		  struct image_build *out, struct err *e)
 {
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
 	struct arm *a = arm_of(source);
@@ -303,7 +303,7 @@ int arm_get_build(struct source *source, struct scope *scope, const char *locati
 	struct http_response r = {0};
 	int rc = location_url(a, scope, location, c, &url, e);
 
-	*out = (struct build){0};
+	*out = (struct image_build){0};
 	if (rc)
 		return rc;
 	q.url = buf_str(&url);
@@ -311,7 +311,7 @@ int arm_get_build(struct source *source, struct scope *scope, const char *locati
 	if (!rc && http_status_errno(r.status))
 		rc = arm_error(q.method, q.url, &r, e);
 	if (!rc)
-		rc = build_parse(buf_str(&r.body), r.body.len, out, e);
+		rc = image_build_parse(buf_str(&r.body), r.body.len, out, e);
 	http_response_clear(&r);
 	return rc;
 }

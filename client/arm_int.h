@@ -240,7 +240,7 @@ int arm_delete_env(struct source *s, struct scope *scope, const char *env, struc
 int arm_start_build(struct source *source, struct scope *scope, const char *env,
 		    const char *version, struct call *c, char **location, struct err *e);
 int arm_get_build(struct source *source, struct scope *scope, const char *location, struct call *c,
-		  struct build *out, struct err *e);
+		  struct image_build *out, struct err *e);
 int arm_cancel_build(struct source *source, struct scope *scope, const char *location,
 		     struct call *c, struct err *e);
 int arm_get_image(struct source *source, struct scope *scope, const struct version *v,

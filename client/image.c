@@ -14,21 +14,21 @@
 
 static const struct {
 	const char *name;
-	enum build_state state;
+	enum image_state state;
 } states[] = {
-	{"Unknown", BUILD_UNKNOWN},
-	{"NotStarted", BUILD_NOT_STARTED},
-	{"Queued", BUILD_QUEUED},
-	{"Running", BUILD_RUNNING},
-	{"Succeeded", BUILD_SUCCEEDED},
-	{"Failed", BUILD_FAILED},
-	{"Canceled", BUILD_CANCELED},
+	{"Unknown", IMAGE_UNKNOWN},
+	{"NotStarted", IMAGE_NOT_STARTED},
+	{"Queued", IMAGE_QUEUED},
+	{"Running", IMAGE_RUNNING},
+	{"Succeeded", IMAGE_SUCCEEDED},
+	{"Failed", IMAGE_FAILED},
+	{"Canceled", IMAGE_CANCELED},
 	/* other words for the same */
-	{"GettingOrProvisioningACR", BUILD_RUNNING},
-	{"Cancelled", BUILD_CANCELED},
+	{"GettingOrProvisioningACR", IMAGE_RUNNING},
+	{"Cancelled", IMAGE_CANCELED},
 };
 
-const char *build_state_name(enum build_state state)
+const char *image_state_name(enum image_state state)
 {
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
 		if (states[i].state == state)
@@ -36,17 +36,17 @@ const char *build_state_name(enum build_state state)
 	return states[0].name;
 }
 
-enum build_state build_state_parse(const char *name)
+enum image_state image_state_parse(const char *name)
 {
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
 		if (strcasecmp(states[i].name, name) == 0)
 			return states[i].state;
-	return BUILD_UNKNOWN;
+	return IMAGE_UNKNOWN;
 }
 
-bool build_state_is_final(enum build_state state)
+bool image_state_is_final(enum image_state state)
 {
-	return state == BUILD_SUCCEEDED || state == BUILD_FAILED || state == BUILD_CANCELED;
+	return state == IMAGE_SUCCEEDED || state == IMAGE_FAILED || state == IMAGE_CANCELED;
 }
 
 /* ---- JSON ---- */
@@ -111,27 +111,27 @@ static int parse_object(const char *json, size_t len, cJSON **out, struct err *e
 
 /* ---- a build ---- */
 
-void build_clear(struct build *b)
+void image_build_clear(struct image_build *b)
 {
 	free(b->stage);
 	wipe_free(&b->log);
-	*b = (struct build){0};
+	*b = (struct image_build){0};
 }
 
 /* What is neither of the words of a build under way is an end of it (section 12, 4). */
 static bool is_final(const char *stage)
 {
-	enum build_state state = build_state_parse(stage);
+	enum image_state state = image_state_parse(stage);
 
-	return state != BUILD_QUEUED && state != BUILD_RUNNING && state != BUILD_NOT_STARTED;
+	return state != IMAGE_QUEUED && state != IMAGE_RUNNING && state != IMAGE_NOT_STARTED;
 }
 
-int build_parse(const char *json, size_t len, struct build *out, struct err *e)
+int image_build_parse(const char *json, size_t len, struct image_build *out, struct err *e)
 {
 	cJSON *root = NULL;
 	int rc = parse_object(json, len, &root, e);
 
-	*out = (struct build){0};
+	*out = (struct image_build){0};
 	if (!rc)
 		rc = take_word(root, "status", IMAGE_TEXT_MAX, &out->stage, e);
 	if (!rc && !out->stage)
@@ -140,10 +140,10 @@ int build_parse(const char *json, size_t len, struct build *out, struct err *e)
 		rc = take_word(root, "logUrl", IMAGE_JSON_MAX, &out->log, e);
 	wipe_json(root);
 	if (rc) {
-		build_clear(out);
+		image_build_clear(out);
 		return rc;
 	}
-	out->state = build_state_parse(out->stage);
+	out->state = image_state_parse(out->stage);
 	out->final = is_final(out->stage);
 	return 0;
 }

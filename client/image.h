@@ -22,39 +22,39 @@ enum {
 	IMAGE_LOG_SEARCHED = 64 << 10, /* bytes at either end of such a log */
 };
 
-enum build_state {
-	BUILD_UNKNOWN,
-	BUILD_NOT_STARTED,
-	BUILD_QUEUED,
-	BUILD_RUNNING,
-	BUILD_SUCCEEDED,
-	BUILD_FAILED,
-	BUILD_CANCELED,
+enum image_state {
+	IMAGE_UNKNOWN,
+	IMAGE_NOT_STARTED,
+	IMAGE_QUEUED,
+	IMAGE_RUNNING,
+	IMAGE_SUCCEEDED,
+	IMAGE_FAILED,
+	IMAGE_CANCELED,
 };
 
 /* "Unknown", "NotStarted", ...: user.azureml.build_state. */
-const char *build_state_name(enum build_state state);
+const char *image_state_name(enum image_state state);
 
-/* The state of that name (any case); BUILD_UNKNOWN for every other. */
-enum build_state build_state_parse(const char *name);
+/* The state of that name (any case); IMAGE_UNKNOWN for every other. */
+enum image_state image_state_parse(const char *name);
 
 /* Succeeded, Failed or Canceled: nothing changes any more. */
-bool build_state_is_final(enum build_state state);
+bool image_state_is_final(enum image_state state);
 
 /* One build, as its operation says it. */
-struct build {
-	enum build_state state;
-	bool final;  /* also for an end that we have no name for: state is BUILD_UNKNOWN then */
+struct image_build {
+	enum image_state state;
+	bool final;  /* also for an end that we have no name for: state is IMAGE_UNKNOWN then */
 	char *stage; /* the service's own word for the state */
 	char *log;   /* where the log is; NULL: there is none yet. A secret: it may be signed */
 };
 
 /* Wipes and frees; may be repeated. */
-void build_clear(struct build *b);
-#define _cleanup_build_ __attribute__((cleanup(build_clear)))
+void image_build_clear(struct image_build *b);
+#define _cleanup_image_build_ __attribute__((cleanup(image_build_clear)))
 
 /* {"status": ..., "logUrl": ...} */
-int build_parse(const char *json, size_t len, struct build *out, struct err *e);
+int image_build_parse(const char *json, size_t len, struct image_build *out, struct err *e);
 
 /* The image of a version. All strings owned. */
 struct image {

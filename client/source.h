@@ -182,15 +182,15 @@ struct source_ops {
 
 	/* How far it is; *out is to be cleared. -ENOENT when the service forgot it. */
 	int (*get_build)(struct source *s, struct scope *scope, const char *location,
-			 struct call *c, struct build *out, struct err *e);
+			 struct call *c, struct image_build *out, struct err *e);
 
 	/* Ends it. -EOPNOTSUPP where the service can't; no error when it has ended already. */
 	int (*cancel_build)(struct source *s, struct scope *scope, const char *location,
 			    struct call *c, struct err *e);
 
 	/*
-	 * Appends up to len (IMAGE_LOG_PART_MAX at the most) bytes of a log, as struct build or
-	 * find_log() names it, from offset; *size is how long it is now. Nothing at its end.
+	 * Appends up to len (IMAGE_LOG_PART_MAX at the most) bytes of a log, as struct image_build
+	 * or find_log() names it, from offset; *size is how long it is now. Nothing at its end.
 	 * -ENOENT when it is not there yet; -EACCES also when the name's signature is too old:
 	 * get_build() gives another.
 	 */

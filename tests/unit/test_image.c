@@ -30,7 +30,7 @@ static int start(struct arm_fixture *f, char **location)
 					   &f->err);
 }
 
-static int get(struct arm_fixture *f, const char *location, struct build *out)
+static int get(struct arm_fixture *f, const char *location, struct image_build *out)
 {
 	return f->source->ops->get_build(f->source, f->workspace, location, &f->call, out, &f->err);
 }
@@ -76,17 +76,17 @@ static void test_states(void **state)
 {
 	static const struct {
 		const char *json;
-		enum build_state state;
+		enum image_state state;
 		bool final;
 	} cases[] = {
-		{"{\"status\":\"Queued\"}", BUILD_QUEUED, false},
-		{"{\"status\":\"GettingOrProvisioningACR\",\"logUrl\":null}", BUILD_RUNNING, false},
-		{"{\"status\":\"Running\",\"logUrl\":\"https://x/?sig=s\"}", BUILD_RUNNING, false},
-		{"{\"status\":\"Succeeded\"}", BUILD_SUCCEEDED, true},
-		{"{\"status\":\"failed\"}", BUILD_FAILED, true},
-		{"{\"status\":\"Cancelled\"}", BUILD_CANCELED, true},
+		{"{\"status\":\"Queued\"}", IMAGE_QUEUED, false},
+		{"{\"status\":\"GettingOrProvisioningACR\",\"logUrl\":null}", IMAGE_RUNNING, false},
+		{"{\"status\":\"Running\",\"logUrl\":\"https://x/?sig=s\"}", IMAGE_RUNNING, false},
+		{"{\"status\":\"Succeeded\"}", IMAGE_SUCCEEDED, true},
+		{"{\"status\":\"failed\"}", IMAGE_FAILED, true},
+		{"{\"status\":\"Cancelled\"}", IMAGE_CANCELED, true},
 		/* Whatever is not one of the words of a build under way is its end. */
-		{"{\"status\":\"Exploded\"}", BUILD_UNKNOWN, true},
+		{"{\"status\":\"Exploded\"}", IMAGE_UNKNOWN, true},
 	};
 	static const char *const bad[] = {
 		"",
@@ -98,23 +98,24 @@ static void test_states(void **state)
 		"{\"status\":\"Running\",\"logUrl\":[]}",
 		"{\"status\":\"Running\",\"logUrl\":\"http://x/\\r\\nHost: y\"}",
 	};
-	struct build b;
+	struct image_build b;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		assert_int_equal(build_parse(cases[i].json, strlen(cases[i].json), &b, NULL), 0);
+		assert_int_equal(image_build_parse(cases[i].json, strlen(cases[i].json), &b, NULL),
+				 0);
 		assert_int_equal(b.state, cases[i].state);
 		assert_int_equal(b.final, cases[i].final);
-		build_clear(&b);
+		image_build_clear(&b);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		if (build_parse(bad[i], strlen(bad[i]), &b, NULL) != -EBADMSG)
+		if (image_build_parse(bad[i], strlen(bad[i]), &b, NULL) != -EBADMSG)
 			fail_msg("%s", bad[i]);
 		assert_null(b.stage);
 		assert_null(b.log);
 	}
-	assert_string_equal(build_state_name(BUILD_NOT_STARTED), "NotStarted");
-	assert_string_equal(build_state_name(BUILD_CANCELED), "Canceled");
+	assert_string_equal(image_state_name(IMAGE_NOT_STARTED), "NotStarted");
+	assert_string_equal(image_state_name(IMAGE_CANCELED), "Canceled");
 }
 
 static void test_image_names(void **state)
@@ -156,7 +157,7 @@ static void test_image_names(void **state)
 static void test_build(void **state)
 {
 	struct arm_fixture *f = *state;
-	struct build b;
+	struct image_build b;
 	char *location, *body, *head, *auth;
 
 	stub_json(f->stub, "POST " V2, 202, "{\"location\":\"{base}" OP "\"}");
@@ -169,9 +170,9 @@ static void test_build(void **state)
 	body = stub_body(f->stub, "POST " V2, 0, NULL);
 	assert_string_equal(body, "{}");
 	assert_int_equal(get(f, location, &b), 0);
-	assert_int_equal(b.state, BUILD_RUNNING);
+	assert_int_equal(b.state, IMAGE_RUNNING);
 	assert_non_null(strstr(b.log, "/l?sig=s"));
-	build_clear(&b);
+	image_build_clear(&b);
 	head = stub_head(f->stub, "GET " OP, 0);
 	auth = stub_header(head, "Authorization");
 	assert_string_equal(auth, "Bearer tok-secret");
@@ -192,7 +193,7 @@ static void test_locations(void **state)
 		"../x",
 	};
 	struct arm_fixture *f = *state;
-	struct build b;
+	struct image_build b;
 	char answer[256], *location;
 
 	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
