@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/cleanup.h"
+#include "emulator/builder.h"
 #include "emulator/counters.h"
 #include "emulator/db.h"
 #include "emulator/emu_int.h"
@@ -42,11 +43,12 @@ static int copy_string(const char *from, const char **to)
 static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 {
 	emu->conf = *conf;
-	emu->conf.store = emu->conf.token = emu->conf.faults = NULL;
+	emu->conf.store = emu->conf.token = emu->conf.faults = emu->conf.builder = NULL;
 	emu->user = login_name();
 	if (!emu->user || copy_string(conf->store, &emu->conf.store) ||
 	    copy_string(conf->token, &emu->conf.token) ||
-	    copy_string(conf->faults, &emu->conf.faults))
+	    copy_string(conf->faults, &emu->conf.faults) ||
+	    copy_string(conf->builder, &emu->conf.builder))
 		return -ENOMEM;
 	return 0;
 }
@@ -74,6 +76,10 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 	if (!ret) {
 		emu->server = server_new(emu, e);
 		ret = emu->server ? 0 : -ENOMEM;
+	}
+	if (!ret) {
+		emu->builder = builder_new(emu, e);
+		ret = emu->builder ? 0 : -ENOMEM;
 	}
 	if (ret) {
 		emu_free(emu);
@@ -114,6 +120,17 @@ static int remove_socket(const char *path, struct err *e)
 	return unlink(path) ? err_set(e, -errno, "%s: %s", path, strerror(errno)) : 0;
 }
 
+/* fd is taken. */
+static int start(struct emu *emu, int fd, struct err *e)
+{
+	int ret = builder_start(emu->builder, e);
+
+	if (!ret)
+		return server_listen(emu->server, fd, e);
+	close(fd);
+	return ret;
+}
+
 int emu_listen_unix(struct emu *emu, const char *path, struct err *e)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -135,7 +152,7 @@ int emu_listen_unix(struct emu *emu, const char *path, struct err *e)
 			close(fd);
 		return ret;
 	}
-	return server_listen(emu->server, fd, e);
+	return start(emu, fd, e);
 }
 
 static int bind_address(const struct addrinfo *ai)
@@ -190,7 +207,7 @@ int emu_listen_tcp(struct emu *emu, const char *host, uint16_t *port, struct err
 	if (fd < 0)
 		return err_set(e, fd, "%s:%u: %s", host, *port, strerror(-fd));
 	*port = bound_port(fd);
-	return server_listen(emu->server, fd, e);
+	return start(emu, fd, e);
 }
 
 void emu_free(struct emu *emu)
@@ -198,6 +215,7 @@ void emu_free(struct emu *emu)
 	if (!emu)
 		return;
 	server_free(emu->server);
+	builder_free(emu->builder);
 	db_close(emu->db);
 	faults_free(emu->faults);
 	counters_free(emu->counters);
@@ -207,5 +225,6 @@ void emu_free(struct emu *emu)
 		explicit_bzero((char *)emu->conf.token, strlen(emu->conf.token));
 	free((char *)emu->conf.token);
 	free((char *)emu->conf.faults);
+	free((char *)emu->conf.builder);
 	free(emu);
 }

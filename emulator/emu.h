@@ -27,6 +27,10 @@ struct emu_conf {
 		registry_polls;  /* 202 answers before a registry PUT is done; 0: done at once */
 	bool timestamp_versions; /* nextVersion is always a timestamp */
 	enum emu_storage_auth storage_auth; /* what datastores say and listSecrets gives */
+	const char *builder; /* what builds images: "auto" (or NULL), "buildah", "podman", "docker",
+				"none", or the path of a program that is called like one of these */
+	unsigned int builds; /* how many images are built at a time; 0: the default (1) */
+	unsigned int build_timeout_s; /* how long one may take; 0: the default (3600) */
 };
 
 /* Where the embedded service's own workspace lives. */

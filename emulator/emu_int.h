@@ -17,6 +17,7 @@
 #include "client/err.h"
 #include "emulator/emu.h"
 
+struct builder;
 struct db;
 struct fault;
 struct faults;
@@ -65,6 +66,7 @@ struct emu {
 	struct faults *faults;
 	struct counters *counters;
 	struct server *server;
+	struct builder *builder;
 	char *user; /* who createdBy says it was: the login name of this process */
 };
 
@@ -94,5 +96,9 @@ int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e);
  */
 int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
 		   char *out, size_t size, struct err *e);
+
+/* The same for one blob, and reading it. */
+int blobs_make_blob_sas(struct emu *emu, const char *container, const char *blob, int seconds,
+			char *out, size_t size, struct err *e);
 
 #endif

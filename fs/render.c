@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "client/conda.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/name.h"
 #include "fs/spec.h"
 
