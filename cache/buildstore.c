@@ -554,7 +554,7 @@ int buildstore_log(struct buildstore *s, const struct build_of *of, const struct
 		rc = logfile_take(fd, r->size, out);
 	}
 	if (!rc && !is_what_it_was(*out, r)) {
-		logfile_free(*out);
+		logfile_unref(*out);
 		*out = NULL;
 		rc = -ENOENT;
 	}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ enum { BLOCKS_MAX = 1024, CHUNK = 64 * 1024, PRIVATE = 0600 };
 _Static_assert((uint64_t)BLOCKS_MAX *LOGFILE_BLOCK == LOGFILE_MAX, "blocks of the longest log");
 
 struct logfile {
+	atomic_uint refs;
 	int fd;
 	uint64_t size;
 	uint32_t *have; /* for every block, how much of it there is from its beginning */
@@ -43,6 +45,7 @@ static int take_fd(int fd, struct logfile **out)
 		close(fd);
 		return -ENOMEM;
 	}
+	atomic_init(&l->refs, 1);
 	l->fd = fd;
 	*out = l;
 	return 0;
@@ -88,7 +91,7 @@ int logfile_take(int fd, uint64_t size, struct logfile **out)
 	if (!rc)
 		rc = logfile_grow(*out, size);
 	if (rc) {
-		logfile_free(*out);
+		logfile_unref(*out);
 		*out = NULL;
 		return rc;
 	}
@@ -100,9 +103,15 @@ int logfile_take(int fd, uint64_t size, struct logfile **out)
 	return 0;
 }
 
-void logfile_free(struct logfile *l)
+struct logfile *logfile_ref(struct logfile *l)
 {
-	if (!l)
+	atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+	return l;
+}
+
+void logfile_unref(struct logfile *l)
+{
+	if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	close(l->fd);
 	free(l->have);

@@ -5,7 +5,8 @@
  * each is known from its beginning to some place. The bytes lie in a file that has holes where
  * nothing was fetched; a log costs a few bytes of memory for every megabyte.
  *
- * Not thread-safe: the owner's lock protects it. Errors are negative errnos.
+ * Reference-counted; else not thread-safe: the owner's lock protects it. What is whole and not
+ * added to may be read by anybody who has a reference. Errors are negative errnos.
  */
 #ifndef MLENVFS_CACHE_LOGFILE_H
 #define MLENVFS_CACHE_LOGFILE_H
@@ -31,7 +32,8 @@ int logfile_new(int dir, struct logfile **out);
 /* A whole log of that size in a file that is there; takes fd, also when it fails. */
 int logfile_take(int fd, uint64_t size, struct logfile **out);
 
-void logfile_free(struct logfile *l); /* NULL is allowed */
+struct logfile *logfile_ref(struct logfile *l);
+void logfile_unref(struct logfile *l); /* NULL is allowed */
 
 /* How long the log is; it never gets shorter. */
 uint64_t logfile_size(const struct logfile *l);
