@@ -1,25 +1,49 @@
 #include "emulator/build_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "client/cleanup.h"
+#include "client/log.h"
 #include "emulator/build_store.h"
 #include "emulator/db.h"
 
 enum { STAMP_SIZE = 32 };
 
-void build_log_init(struct build_log *log, struct db *db, const char *name, uint64_t size)
+void build_log_init(struct build_log *log, struct db *db, const char *name)
 {
 	*log = (struct build_log){
-		.db = db, .name = name, .pending = BUF_INIT(BUILD_LOG_PENDING_MAX), .size = size};
+		.db = db, .name = name, .pending = BUF_INIT(BUILD_LOG_PENDING_MAX), .spool = -1};
 }
 
 void build_log_release(struct build_log *log)
 {
+	if (log->spool >= 0)
+		close(log->spool);
 	buf_free(&log->pending);
+}
+
+int build_log_spool(struct build_log *log, const char *path, struct err *e)
+{
+	log->spool =
+		open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600);
+	return log->spool < 0 ? err_set(e, -errno, "%s: %s", path, strerror(errno)) : 0;
+}
+
+/* A spool that can't be written to is of no use any more; the log itself goes on. */
+static void add_to_spool(struct build_log *log, const char *data, size_t len)
+{
+	if (log->spool < 0 || write(log->spool, data, len) == (ssize_t)len)
+		return;
+	log_warn("op=build build=%s error=\"spool: %s\"", log->name, strerror(errno));
+	close(log->spool);
+	log->spool = -1;
 }
 
 static void add(struct build_log *log, const char *data, size_t len)
@@ -28,6 +52,27 @@ static void add(struct build_log *log, const char *data, size_t len)
 		return;
 	log->size += len;
 	log->in_line = data[len - 1] != '\n';
+	add_to_spool(log, data, len);
+}
+
+void build_log_recover(struct build_log *log, const char *path, uint64_t stored)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_free_ char *data = malloc(BUILD_LOG_PENDING_MAX);
+	uint64_t at = stored;
+	ssize_t n;
+
+	log->size = stored;
+	/* An empty line is better than two lines in one. */
+	log->in_line = stored > 0;
+	while (fd >= 0 && data && at - stored < BUILD_LOG_PENDING_MAX &&
+	       (n = pread(fd, data, BUILD_LOG_PENDING_MAX - (size_t)(at - stored), (off_t)at)) >
+		       0) {
+		add(log, data, (size_t)n);
+		at += (uint64_t)n;
+	}
+	if (at == stored && stored && fd >= 0 && pread(fd, data, 1, (off_t)stored - 1) == 1)
+		log->in_line = data[0] != '\n';
 }
 
 static void add_stamp(struct build_log *log)

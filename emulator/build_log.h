@@ -2,7 +2,9 @@
  * build_log - the log of a build while it is written.
  *
  * Every line gets the time in front, as Azure's have. What is added is kept in memory until the
- * next flush; the caller decides when that is. Used by one thread.
+ * next flush; the caller decides when that is. Meanwhile it is in the spool too, a file that holds
+ * the log from its beginning: when this process is killed, the next one finds there what did not
+ * get into the store. Used by one thread.
  */
 #ifndef MLENVFS_EMULATOR_BUILD_LOG_H
 #define MLENVFS_EMULATOR_BUILD_LOG_H
@@ -21,6 +23,7 @@ struct build_log {
 	struct db *db;
 	const char *name; /* of the build; borrowed */
 	struct buf pending;
+	int spool;     /* -1: none */
 	uint64_t size; /* of what was added, flushed or not */
 	bool in_line;  /* what was added last does not end with a line's end */
 	bool full;     /* the log has reached its limit: output is dropped */
@@ -32,9 +35,18 @@ enum {
 };
 #define BUILD_LOG_MAX (256ULL * 1024 * 1024) /* of output; a little more in all */
 
-/* size: what the log holds already. */
-void build_log_init(struct build_log *log, struct db *db, const char *name, uint64_t size);
+/* A log without anything in it. */
+void build_log_init(struct build_log *log, struct db *db, const char *name);
 void build_log_release(struct build_log *log);
+
+/* Makes the spool, for an empty log. */
+int build_log_spool(struct build_log *log, const char *path, struct err *e);
+
+/*
+ * Goes on with the log that an earlier process left: what is behind the first `stored` bytes of its
+ * spool (if there is one at path) becomes pending.
+ */
+void build_log_recover(struct build_log *log, const char *path, uint64_t stored);
 
 /* A line of the service's own, on a line of its own. */
 void build_log_say(struct build_log *log, const char *fmt, ...)

@@ -34,7 +34,16 @@ void builder_wake(struct builder *b);
  */
 int builder_cancel(struct builder *b, const struct build *build, struct err *e);
 
-/* Ends what is running (it has Failed then) and the threads. NULL is allowed. */
+/*
+ * Whether an image is there, as build_job_image_exists() has it; 0 when the builder is stopped
+ * meanwhile.
+ */
+int builder_image_exists(struct builder *b, const char *image, struct err *e);
+
+/* Begins to end what is running (it has Failed then); does not wait for it. NULL is allowed. */
+void builder_stop(struct builder *b);
+
+/* Stops, and waits for the threads. NULL is allowed. */
 void builder_free(struct builder *b);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/cleanup.h"
+#include "emulator/build_engine.h"
 #include "emulator/builder.h"
 #include "emulator/counters.h"
 #include "emulator/db.h"
@@ -51,6 +52,11 @@ static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 	    copy_string(conf->builder, &emu->conf.builder))
 		return -ENOMEM;
 	return 0;
+}
+
+bool emu_builder_known(const char *builder)
+{
+	return build_engine_known(builder);
 }
 
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
@@ -214,6 +220,7 @@ void emu_free(struct emu *emu)
 {
 	if (!emu)
 		return;
+	builder_stop(emu->builder);
 	server_free(emu->server);
 	builder_free(emu->builder);
 	db_close(emu->db);

@@ -15,6 +15,8 @@
 
 struct emu;
 
+enum { EMU_BUILDS_MAX = 64 };
+
 enum emu_storage_auth { EMU_STORAGE_KEY, EMU_STORAGE_SAS, EMU_STORAGE_NONE };
 
 struct emu_conf {
@@ -39,6 +41,9 @@ struct emu_conf {
 #define EMU_WORKSPACE      "local"
 #define EMU_ACCOUNT \
 	"mlenvfslocal" /* storage account; blobs at {base}/mlenvfslocal/{container}/... */
+
+/* Whether emu_conf.builder may have that value. */
+bool emu_builder_known(const char *builder);
 
 /* Opens (or makes) the store. -EBUSY when another process holds it, with a text. */
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e);

@@ -131,12 +131,49 @@ void images_cancel(struct exchange *x)
 
 /* ---- starting one ---- */
 
-/* What becomes of a request to build; refused: why not, with the status of the answer. */
+/* What becomes of a request to build; refused: why not, as the status of the answer. */
 struct start {
 	struct build build;
-	bool queued;
+	struct build same; /* an earlier build that made the image, which is still there */
+	bool exists;
+	bool added;
 	int refused;
 };
+
+/* The earlier build that made the image of this version: 1, 0 when there is none, or an error. */
+static int find_earlier(struct exchange *x, sqlite3 *conn, struct build *out, struct err *e)
+{
+	struct build_def def;
+	int64_t version;
+	int ret = find_version(conn, x->scope.id, x->param[PARAM_NAME], x->param[PARAM_VERSION],
+			       &version, e);
+
+	if (ret == 1)
+		ret = build_store_newest(conn, version, out, e);
+	if (ret == 1 && !build_is_over(out->state))
+		return 0;
+	if (ret < 0)
+		return ret;
+	ret = build_def_load(conn, version, &def, e);
+	if (ret == 1)
+		ret = def.image[0] ? build_store_with_image(conn, def.image, out, e)
+				   : build_store_of_version(conn, version, out, e);
+	build_def_release(&def);
+	return ret == -ENODATA || ret == -EINVAL ? 0 : ret;
+}
+
+/* Asks the builder, which takes a moment: with no transaction begun. */
+static int look_for_image(struct exchange *x, struct start *s, struct err *e)
+{
+	sqlite3 *conn = db_reader(x->emu->db, e);
+	int ret = conn ? find_earlier(x, conn, &s->same, e) : -EIO;
+
+	db_release(x->emu->db, conn);
+	if (ret == 1)
+		ret = builder_image_exists(x->emu->builder, s->same.image, e);
+	s->exists = ret == 1;
+	return ret < 0 ? ret : 0;
+}
 
 /* The build of the version that is not over, or a new one. 0, or a negative errno. */
 static int start_build(struct exchange *x, sqlite3 *conn, struct start *s, struct err *e)
@@ -165,8 +202,8 @@ static int start_build(struct exchange *x, sqlite3 *conn, struct start *s, struc
 		s->refused = 429;
 	if (ret || s->refused)
 		return ret;
-	s->queued = true;
-	return build_store_add(conn, version, NULL, &s->build, e);
+	s->added = true;
+	return build_store_add(conn, version, s->exists ? &s->same : NULL, &s->build, e);
 }
 
 static void refuse(struct exchange *x, const struct start *s)
@@ -188,10 +225,14 @@ void images_build(struct exchange *x)
 {
 	struct err e = ERR_INIT;
 	struct start s = {0};
-	sqlite3 *conn = db_begin(x->emu->db, &e);
-	int ret = conn ? start_build(x, conn, &s, &e) : -EIO;
+	sqlite3 *conn = NULL;
+	int ret = look_for_image(x, &s, &e);
 
-	if (!ret && s.queued)
+	if (!ret) {
+		conn = db_begin(x->emu->db, &e);
+		ret = conn ? start_build(x, conn, &s, &e) : -EIO;
+	}
+	if (!ret && s.added)
 		ret = db_commit(x->emu->db, &e);
 	else if (conn)
 		db_rollback(x->emu->db);
@@ -200,8 +241,7 @@ void images_build(struct exchange *x)
 	} else if (s.refused) {
 		refuse(x, &s);
 	} else {
-		if (s.queued)
-			builder_wake(x->emu->builder);
+		builder_wake(x->emu->builder);
 		x->reply->status = 202;
 		buf_addf(&x->reply->body, "{\"location\":\"%s/environment/v1.0/operations/%s\"}",
 			 x->req->base_url, s.build.name);

@@ -32,6 +32,10 @@ const char cmd_serve_help[] =
 	"      --token-file FILE    the token to ask for: the first line of FILE\n"
 	"      --storage-auth HOW   key, sas or none: what the datastore's credentials are (key)\n"
 	"      --timestamp-versions the next version is always a time, never a number\n"
+	"      --builder PROGRAM    what builds images: auto, buildah, podman, docker, none, or a\n"
+	"                           path (auto: the first of the three that is in $PATH)\n"
+	"      --builds N           images that are built at a time (1)\n"
+	"      --build-timeout S    seconds that one may take (3600)\n"
 	"  for tests:\n"
 	"      --faults FILE        do wrong what the plan in FILE says (docs/faults.md)\n"
 	"      --page-size N        rows in one page of a list (100)\n"
@@ -50,6 +54,7 @@ enum {
 	PAGE_SIZE_MAX = 1000,
 	LAG_MAX = 3600,
 	POLLS_MAX = 1000,
+	BUILD_TIMEOUT_MAX = 7 * 24 * 3600,
 };
 
 struct serve {
@@ -74,6 +79,9 @@ enum serve_option {
 	OPT_REGISTRY_POLLS,
 	OPT_STORAGE_AUTH,
 	OPT_TIMESTAMPS,
+	OPT_BUILDER,
+	OPT_BUILDS,
+	OPT_BUILD_TIMEOUT,
 	OPT_HELP,
 };
 
@@ -88,6 +96,9 @@ static const struct option options[] = {
 	{"registry-polls", required_argument, NULL, OPT_REGISTRY_POLLS},
 	{"storage-auth", required_argument, NULL, OPT_STORAGE_AUTH},
 	{"timestamp-versions", no_argument, NULL, OPT_TIMESTAMPS},
+	{"builder", required_argument, NULL, OPT_BUILDER},
+	{"builds", required_argument, NULL, OPT_BUILDS},
+	{"build-timeout", required_argument, NULL, OPT_BUILD_TIMEOUT},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -103,13 +114,13 @@ static long read_number(const char *text, long max)
 	return errno || *end || end == text || n < 0 || n > max ? -1 : n;
 }
 
-static int read_count(const char *name, const char *text, long max, unsigned int *out)
+static int read_count(const char *name, const char *text, long min, long max, unsigned int *out)
 {
 	long n = read_number(text, max);
 
-	if (n < 0)
-		return cmd_usage("serve", "--%s: '%s' is not a number from 0 to %ld", name, text,
-				 max);
+	if (n < min)
+		return cmd_usage("serve", "--%s: '%s' is not a number from %ld to %ld", name, text,
+				 min, max);
 	*out = (unsigned int)n;
 	return CMD_OK;
 }
@@ -147,6 +158,17 @@ static int read_auth(struct serve *s, const char *text)
 	return cmd_usage("serve", "--storage-auth: '%s' is none of key, sas, none", text);
 }
 
+static int read_builder(struct serve *s, const char *text)
+{
+	if (!emu_builder_known(text))
+		return cmd_usage("serve",
+				 "--builder: '%s' is none of auto, buildah, podman, docker, none, "
+				 "and no absolute path",
+				 text);
+	s->conf.builder = text;
+	return CMD_OK;
+}
+
 static int read_option(struct serve *s, int option, const char *arg)
 {
 	switch (option) {
@@ -165,16 +187,23 @@ static int read_option(struct serve *s, int option, const char *arg)
 		s->conf.faults = arg;
 		return CMD_OK;
 	case OPT_PAGE_SIZE:
-		return read_count("page-size", arg, PAGE_SIZE_MAX, &s->conf.page_size);
+		return read_count("page-size", arg, 0, PAGE_SIZE_MAX, &s->conf.page_size);
 	case OPT_LIST_LAG:
-		return read_count("list-lag", arg, LAG_MAX, &s->conf.list_lag_s);
+		return read_count("list-lag", arg, 0, LAG_MAX, &s->conf.list_lag_s);
 	case OPT_REGISTRY_POLLS:
-		return read_count("registry-polls", arg, POLLS_MAX, &s->conf.registry_polls);
+		return read_count("registry-polls", arg, 0, POLLS_MAX, &s->conf.registry_polls);
 	case OPT_STORAGE_AUTH:
 		return read_auth(s, arg);
 	case OPT_TIMESTAMPS:
 		s->conf.timestamp_versions = true;
 		return CMD_OK;
+	case OPT_BUILDER:
+		return read_builder(s, arg);
+	case OPT_BUILDS:
+		return read_count("builds", arg, 1, EMU_BUILDS_MAX, &s->conf.builds);
+	case OPT_BUILD_TIMEOUT:
+		return read_count("build-timeout", arg, 1, BUILD_TIMEOUT_MAX,
+				  &s->conf.build_timeout_s);
 	default:
 		return cmd_usage("serve", "there is no such option, or it lacks its value");
 	}
