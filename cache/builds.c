@@ -25,6 +25,8 @@ struct builds *builds_new(const struct builds_conf *conf, struct err *e)
 
 	if (b) {
 		b->conf = *conf;
+		if (!b->conf.pace)
+			b->conf.pace = BUILDS_PACE;
 		b->entries = hashmap_new();
 		b->flights = flights_new(&fc, e);
 		pthread_mutex_init(&b->lock, NULL);
@@ -363,7 +365,7 @@ void build_entry_want(struct build_entry *e)
 	struct builds *b = e->builds;
 
 	pthread_mutex_lock(&b->lock);
-	e->wanted_until = clock_mono() + BUILDS_WANTED_NS;
+	e->wanted_until = clock_mono() + builds_paces(b, PACES_WANTED);
 	activate(e);
 	pthread_mutex_unlock(&b->lock);
 }

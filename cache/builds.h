@@ -28,11 +28,16 @@ struct build_watch;
 
 enum { BUILDS_STAGE_SIZE = 64 };
 
+/* ns; a line is shown within a second, whatever else it waits for */
+#define BUILDS_PACE (INT64_C(300) * 1000000)
+
 struct builds_conf {
 	struct source *source;    /* borrowed; must outlive it */
 	struct buildstore *store; /* the same */
 	int64_t refresh;          /* ns that an answer about what is not building here counts */
 	int64_t request_deadline; /* ns for one answer */
+	int64_t pace; /* ns between two looks at a log that grows, and in proportion everything
+			 else; 0: BUILDS_PACE */
 	/* A log or a state has changed. Called without locks, by any thread. May be NULL. */
 	void (*changed)(void *arg, const struct scope *scope, const char *env, const char *version);
 	void *changed_arg;

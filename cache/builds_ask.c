@@ -217,7 +217,7 @@ static int take_end(struct build_entry *e, const struct question *q, const struc
 	if (e->r.size != before) {
 		e->r.modified = clock_wall();
 		*changed = true;
-	} else if (e->r.final && clock_mono() - e->ended >= BUILDS_SETTLE_NS) {
+	} else if (e->r.final && clock_mono() - e->ended >= builds_paces(e->builds, PACES_SETTLE)) {
 		e->r.settled = true;
 	}
 	return 0;
@@ -250,12 +250,13 @@ static int ask_end(struct build_entry *e, struct question *q, struct call *call,
 /* When to ask next. Locked. */
 static void set_next(struct build_entry *e, int rc)
 {
-	int64_t wait = e->url || e->r.final ? BUILDS_LOG_NS : BUILDS_QUEUED_NS;
+	int64_t wait = builds_paces(e->builds, e->url || e->r.final ? 1 : PACES_QUEUED);
+	int64_t most = builds_paces(e->builds, PACES_BACKOFF);
 
 	e->failures = rc ? e->failures + 1 : 0;
-	for (unsigned int i = 0; i < e->failures && wait < BUILDS_BACKOFF_NS; i++)
+	for (unsigned int i = 0; i < e->failures && wait < most; i++)
 		wait *= 2;
-	e->next = clock_mono() + (wait < BUILDS_BACKOFF_NS ? wait : BUILDS_BACKOFF_NS);
+	e->next = clock_mono() + (wait < most ? wait : most);
 }
 
 static int poll(struct asking *a, struct call *call, struct err *err)
@@ -269,7 +270,8 @@ static int poll(struct asking *a, struct call *call, struct err *err)
 	pthread_mutex_lock(&e->lock);
 	rc = question_fill(e, &q);
 	generation = q.generation;
-	ask = q.location && !e->r.final && (!q.url || clock_mono() - e->asked >= BUILDS_STATE_NS);
+	ask = q.location && !e->r.final &&
+	      (!q.url || clock_mono() - e->asked >= builds_paces(e->builds, PACES_STATE));
 	pthread_mutex_unlock(&e->lock);
 	/* The state first: a log that is read after the end is complete. */
 	if (!rc && ask)

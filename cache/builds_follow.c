@@ -51,7 +51,7 @@ static void take_active(struct builds *b, struct round *r, int64_t now)
 static void follow(struct followed *f, int64_t *next)
 {
 	struct build_entry *e = f->entry;
-	int64_t now = clock_mono(), due = now + BUILDS_IDLE_NS;
+	int64_t now = clock_mono(), due = now + builds_paces(e->builds, PACES_IDLE);
 	bool ask;
 
 	if (build_entry_sync(e))
@@ -59,7 +59,7 @@ static void follow(struct followed *f, int64_t *next)
 	pthread_mutex_lock(&e->lock);
 	ask = build_entry_is_open(e) && e->next <= now;
 	if (build_entry_is_open(e))
-		due = ask ? now + BUILDS_LOG_NS : e->next;
+		due = ask ? now + e->builds->conf.pace : e->next;
 	pthread_mutex_unlock(&e->lock);
 	if (ask && builds_ask_begin(e, JOB_POLL, 0, &f->flight, NULL))
 		f->flight = NULL;
@@ -72,7 +72,7 @@ static void follow(struct followed *f, int64_t *next)
 /* One round; when the next one is due. Without locks. */
 static int64_t follow_all(struct builds *b, struct round *r)
 {
-	int64_t next = clock_mono() + BUILDS_IDLE_NS;
+	int64_t next = clock_mono() + builds_paces(b, PACES_IDLE);
 	struct err e = ERR_INIT;
 	struct call call;
 

@@ -24,13 +24,15 @@ enum {
 	BUILDS_KEY = BUILDSTORE_NAME_SIZE - 1,
 };
 
-#define BUILDS_LOG_NS     (300 * NS_PER_MS) /* between two looks at a log that grows */
-#define BUILDS_QUEUED_NS  (500 * NS_PER_MS) /* the same while there is no log yet */
-#define BUILDS_STATE_NS   (1 * NS_PER_S)    /* between two questions about a build's state */
-#define BUILDS_IDLE_NS    (1 * NS_PER_S)    /* between two looks at the disk */
-#define BUILDS_SETTLE_NS  (1 * NS_PER_S)    /* a log may still grow after the end of its build */
-#define BUILDS_WANTED_NS  (3 * NS_PER_S)    /* who asks again within it is following */
-#define BUILDS_BACKOFF_NS (30 * NS_PER_S)   /* the most between two questions after failures */
+/* Times, as multiples of the pace. */
+enum {
+	PACES_QUEUED = 2,    /* between two looks for a log that is not there yet */
+	PACES_STATE = 3,     /* between two questions about a build's state */
+	PACES_IDLE = 3,      /* between two looks at the disk */
+	PACES_SETTLE = 4,    /* a log may still grow after the end of its build */
+	PACES_WANTED = 10,   /* who asks again within it is following */
+	PACES_BACKOFF = 100, /* the most between two questions after failures */
+};
 
 enum build_job {
 	JOB_POLL,  /* the state of a build and the end of its log */
@@ -101,6 +103,11 @@ struct builds {
 	size_t n_active;
 	int64_t look_again; /* after a failure, nothing is looked for before that */
 };
+
+static inline int64_t builds_paces(const struct builds *b, int n)
+{
+	return n * b->conf.pace;
+}
 
 /* ---- builds.c ---- */
 

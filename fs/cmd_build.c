@@ -56,6 +56,7 @@ struct building {
 	bool live; /* stderr is a terminal: one line that changes */
 	off_t at;  /* how much of the log was read */
 	int64_t began;
+	int64_t ended; /* 0: not yet */
 	char state[VALUE_SIZE];
 	char step[LINE_MAX_SHOWN]; /* the last line that says which step it is */
 	char line[LINE_MAX_SHOWN]; /* the line that is being written, cut off */
@@ -210,7 +211,7 @@ static int read_log(struct building *b)
 
 static void format_elapsed(const struct building *b, char out[32])
 {
-	int64_t s = (clock_mono() - b->began) / NS_PER_S;
+	int64_t s = ((b->ended ? b->ended : clock_mono()) - b->began) / NS_PER_S;
 
 	if (s >= 3600)
 		snprintf(out, 32, "%d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60),
@@ -275,10 +276,38 @@ static int log_failed(const struct building *b, int rc)
 	return rc;
 }
 
+/* Asks for the state, now and then. */
+static void update_state(struct building *b, enum image_state *state, int64_t *asked,
+			 int64_t *known)
+{
+	int64_t now = clock_mono();
+
+	if (b->ended || now - *asked < STATE_MS * NS_PER_MS)
+		return;
+	*state = look_at_state(b);
+	*asked = now;
+	if (*state != IMAGE_UNKNOWN)
+		*known = now;
+	if (image_state_is_final(*state))
+		b->ended = now;
+}
+
+/* The build has ended and its log with it, or nobody knows of it any more. */
+static bool is_over(const struct building *b, enum image_state state, int64_t calm, int64_t known)
+{
+	int64_t now = clock_mono();
+
+	if (!b->ended)
+		return now - known >= LOST_S * NS_PER_S;
+	/* Where the log is not shown, only a failure's last line counts. */
+	return (!b->follow && state == IMAGE_SUCCEEDED) ||
+	       (now - calm >= CALM_MS * NS_PER_MS && now - b->ended >= CALM_MS * NS_PER_MS);
+}
+
 /* Until the build has ended, or the user leaves. */
 static int wait_for_end(struct building *b, enum image_state *state)
 {
-	int64_t known = clock_mono(), asked = 0, calm = clock_mono();
+	int64_t known = clock_mono(), calm = known, asked = 0;
 
 	*state = IMAGE_UNKNOWN;
 	while (!interrupted) {
@@ -288,19 +317,10 @@ static int wait_for_end(struct building *b, enum image_state *state)
 			return log_failed(b, rc);
 		if (rc)
 			calm = clock_mono();
-		if (!image_state_is_final(*state) && clock_mono() - asked >= STATE_MS * NS_PER_MS) {
-			*state = look_at_state(b);
-			asked = clock_mono();
-			if (*state != IMAGE_UNKNOWN)
-				known = asked;
-			if (image_state_is_final(*state))
-				calm = asked;
-		}
-		if (image_state_is_final(*state) && clock_mono() - calm >= CALM_MS * NS_PER_MS)
+		update_state(b, state, &asked, &known);
+		if (is_over(b, *state, calm, known))
 			return 0;
-		if (clock_mono() - known >= LOST_S * NS_PER_S)
-			return 0;
-		if (!image_state_is_final(*state))
+		if (!b->ended)
 			show_progress(b);
 		(void)poll(NULL, 0, LOOK_MS);
 	}
