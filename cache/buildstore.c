@@ -420,7 +420,7 @@ static int add_old(struct old_files *f, const char *name, const struct stat *st)
 			return -ENOMEM;
 		f->items = items;
 	}
-	snprintf(items[f->n].name, FILE_NAME_SIZE, "%s", name);
+	snprintf(items[f->n].name, FILE_NAME_SIZE, "%.*s", FILE_NAME_SIZE - 1, name);
 	items[f->n].used = clock_from_timespec(&st->st_mtim);
 	items[f->n].size = (uint64_t)st->st_size;
 	f->size += items[f->n++].size;

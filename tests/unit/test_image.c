@@ -132,6 +132,7 @@ static void test_image_names(void **state)
 		 "localhost", NULL},
 		{"{\"dockerImage\":null}", NULL, NULL, NULL, NULL},
 	};
+	static const char blank[] = "{\"dockerImage\":{\"name\":\"a b\"}}";
 	struct image i;
 
 	(void)state;
@@ -148,8 +149,7 @@ static void test_image_names(void **state)
 		assert_false(i.exists);
 		image_clear(&i);
 	}
-	assert_int_equal(image_parse("{\"dockerImage\":{\"name\":\"a b\"}}", 32, &i, NULL),
-			 -EBADMSG);
+	assert_int_equal(image_parse(blank, strlen(blank), &i, NULL), -EBADMSG);
 }
 
 /* ---- builds ---- */
