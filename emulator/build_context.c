@@ -186,7 +186,9 @@ static int add_file(struct layout *l, const struct blob *blob, const char *path,
 		ret = hash_file(l, own, digest);
 	if (ret == -EEXIST || ret == -ENOTDIR || ret == -EISDIR)
 		return err_set(e, -EINVAL,
-			       "the build context has '%s' both as a file and as a directory", own);
+			       "'%s' can't be laid out: another file of the build context has its "
+			       "name, or that of one of its directories",
+			       own);
 	return ret && e && !e->code ? err_set(e, ret, "%s: %s", own, strerror(-ret)) : ret;
 }
 

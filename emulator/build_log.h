@@ -26,12 +26,13 @@ struct build_log {
 	int spool;     /* -1: none */
 	uint64_t size; /* of what was added, flushed or not */
 	bool in_line;  /* what was added last does not end with a line's end */
+	bool dropped;  /* output was dropped, and that is not in the log yet */
 	bool full;     /* the log has reached its limit: output is dropped */
 };
 
 enum {
-	BUILD_LOG_PENDING_MAX = 4 * 1024 * 1024,
-	BUILD_LOG_FLUSH = 1024 * 1024, /* so much should not wait any longer */
+	BUILD_LOG_PENDING_MAX = 4 * 1024 * 1024, /* with more, output is dropped */
+	BUILD_LOG_FLUSH = 1024 * 1024,           /* so much should not wait any longer */
 };
 #define BUILD_LOG_MAX (256ULL * 1024 * 1024) /* of output; a little more in all */
 
@@ -39,7 +40,7 @@ enum {
 void build_log_init(struct build_log *log, struct db *db, const char *name);
 void build_log_release(struct build_log *log);
 
-/* Makes the spool, for an empty log. */
+/* Makes the spool, before anything is flushed. */
 int build_log_spool(struct build_log *log, const char *path, struct err *e);
 
 /*

@@ -158,12 +158,12 @@ static void wait_for_child(int ms)
 	ppoll(NULL, 0, &limit, &none);
 }
 
-/* The program gets SIGTERM, so that it can clean up. */
+/* The program gets SIGTERM, and nobody else, so that it can clean up as it knows to. */
 static void stop(pid_t program, bool *ended, int *status)
 {
 	int64_t until = clock_mono() + BUILD_RUN_TERM_MS * NS_PER_MS;
 
-	kill(-program, SIGTERM);
+	kill(program, SIGTERM);
 	while (collect(program, ended, status) && !*ended && clock_mono() < until)
 		wait_for_child(POLL_KILL_MS);
 }

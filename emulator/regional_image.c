@@ -257,32 +257,46 @@ struct details {
 	struct buf dockerfile;
 };
 
+/* The Dockerfile that is, or would be, built; nothing when it is not known yet. */
+static int load_dockerfile(sqlite3 *conn, struct details *d, struct err *e)
+{
+	const char *image = d->built.image[0] ? d->built.image : d->newest.image;
+
+	if (d->def.dockerfile)
+		return buf_addstr(&d->dockerfile, d->def.dockerfile);
+	return image[0] ? build_store_dockerfile(conn, image, &d->dockerfile, e) : 0;
+}
+
 /* 1, 0 when there is no such version, or a negative errno. */
+static int read_details(sqlite3 *conn, int64_t scope, struct text env, struct text version,
+			struct details *d, struct err *e)
+{
+	int64_t row;
+	int ret = find_version(conn, scope, env, version, &row, e);
+
+	if (ret != 1)
+		return ret;
+	ret = build_def_load(conn, row, &d->def, e);
+	/* That it can't be built does not mean that there is nothing to say about it. */
+	if (ret < 0 && ret != -ENODATA && ret != -EINVAL)
+		return ret;
+	ret = build_store_newest(conn, row, &d->newest, e);
+	if (ret >= 0)
+		ret = d->def.image[0] ? build_store_with_image(conn, d->def.image, &d->built, e)
+				      : build_store_of_version(conn, row, &d->built, e);
+	if (ret >= 0)
+		ret = load_dockerfile(conn, d, e);
+	return ret < 0 ? ret : 1;
+}
+
 static int load_details(struct exchange *x, int64_t scope, struct text env, struct text version,
 			struct details *d, struct err *e)
 {
 	sqlite3 *conn = db_reader(x->emu->db, e);
-	const char *image;
-	int64_t row;
-	int ret = conn ? find_version(conn, scope, env, version, &row, e) : -EIO;
+	int ret = conn ? read_details(conn, scope, env, version, d, e) : -EIO;
 
-	if (ret == 1) {
-		ret = build_def_load(conn, row, &d->def, e);
-		if (ret == -ENODATA || ret == -EINVAL)
-			ret = 1;
-	}
-	if (ret == 1 && (ret = build_store_newest(conn, row, &d->newest, e)) >= 0)
-		ret = d->def.image[0] ? build_store_with_image(conn, d->def.image, &d->built, e)
-				      : build_store_of_version(conn, row, &d->built, e);
-	image = d->built.image[0] ? d->built.image : d->newest.image;
-	if (ret >= 0 && d->def.dockerfile)
-		ret = buf_addstr(&d->dockerfile, d->def.dockerfile);
-	else if (ret >= 0 && image[0])
-		ret = build_store_dockerfile(conn, image, &d->dockerfile, e);
-	else if (ret >= 0)
-		ret = 0;
 	db_release(x->emu->db, conn);
-	return ret ? ret : 1;
+	return ret;
 }
 
 static void add_python(struct buf *b, const struct build_def *def)
