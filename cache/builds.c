@@ -493,13 +493,13 @@ int builds_image(struct builds *b, struct scope *s, struct version *v, struct ca
 
 /* ---- starting and cancelling ---- */
 
-/* The same log as before, to its end: what is known of it holds for the new build too. */
+/* The same log as before: what is known of it holds for the new build too. */
 static void keep_same_log(struct build_entry *e, const struct image_build *build,
 			  struct build_record *r)
 {
 	size_t n = build->log ? strcspn(build->log, "?") : 0;
 
-	if (!build->final || !e->known || !e->r.log || !e->r.settled || strlen(e->r.log) != n ||
+	if (!n || !e->known || !e->r.log || strlen(e->r.log) != n ||
 	    strncmp(e->r.log, build->log, n) != 0)
 		return;
 	r->log = strdup(e->r.log);
@@ -507,7 +507,7 @@ static void keep_same_log(struct build_entry *e, const struct image_build *build
 		return;
 	r->size = e->r.size;
 	r->modified = e->r.modified;
-	r->settled = true;
+	r->settled = r->final && e->r.settled;
 	memcpy(r->digest, e->r.digest, sizeof(r->digest));
 }
 

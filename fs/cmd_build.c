@@ -130,6 +130,9 @@ static int tell(const char *path, const char *dir, const char *what)
 	reason[0] = '\0';
 	if (error != EROFS)
 		get(dir, XATTR_ERROR, reason);
+	if (!reason[0] && error == EOPNOTSUPP)
+		snprintf(reason, sizeof(reason),
+			 "it can't be built here: that is for versions in a workspace");
 	cmd_complain("%s: %s", path, reason[0] ? reason : strerror(error));
 	return CMD_FAILED;
 }
