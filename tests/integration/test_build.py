@@ -384,7 +384,7 @@ def requests_of(service, readers, log):
 
 def test_eight_readers_cost_as_much_as_one(serve, make_mount, tmp_path):
     # Written at once, so that following it fetches the beginning only.
-    program = pretender(tmp_path, "os.write(1, b'0123456789abcde\\n' * 300000)", "return 0")
+    program = pretender(tmp_path, "os.write(1, b'0123456789abcde\\n' * 100000)", "return 0")
     service = serve("--builder", program)
     first = make_mount(service=service)
     version = publish(first)
@@ -400,7 +400,7 @@ def test_eight_readers_cost_as_much_as_one(serve, make_mount, tmp_path):
             log.unlink()
         mount.start()
         log = mount.local / "env" / "1" / "build.log"
-        assert os.stat(log).st_size > 4 * 1024 * 1024
+        assert os.stat(log).st_size > 3 * BLOCK
         cost, content = requests_of(service, readers, log)
         assert len(content) == os.stat(log).st_size
         costs.append(cost)
@@ -411,14 +411,16 @@ def test_eight_readers_cost_as_much_as_one(serve, make_mount, tmp_path):
 @pytest.mark.deadline(240)
 def test_a_log_of_50_megabytes(serve, make_mount, tmp_path, flavour):
     """With a line of 10 MB in the middle and one without an end; read from anywhere, in little memory."""
-    program = pretender(tmp_path, """
+    # All of it takes long with sanitizers, and goes no other way through the program.
+    parts = 20 if flavour == "release" else 3
+    program = pretender(tmp_path, f"parts = {parts}", """
 os.write(1, b"the beginning\\n")
-for n in range(20):
+for n in range(parts):
     os.write(1, b"".join(b"%08d this is one of very many lines of the log\\n" % (n * 20000 + i) for i in range(20000)))
-for n in range(20):
+for n in range(parts):
     os.write(1, b"x" * 500000)
 os.write(1, b"\\n")
-for n in range(20):
+for n in range(parts):
     os.write(1, b"".join(b"%08d and this is one of the others\\n" % i for i in range(20000)))
 os.write(1, b"the end, without an end" + b"y" * 1000000)
 return 0
@@ -433,10 +435,10 @@ return 0
     assert wait_state(version) == "Succeeded"
     content = log.read_bytes()
     size = len(content)
-    assert size == os.stat(log).st_size > 45 * 1000 * 1000
+    assert size == os.stat(log).st_size > parts * 2_250_000
     assert content == build.read()
     with open(log, "rb") as file:
-        for offset in (0, 1, size // 3, 25_000_000, size - 1_000_000, size - 1, size, size + 10):
+        for offset in (0, 1, size // 3, size // 2, size - 1_000_000, size - 1, size, size + 10):
             file.seek(offset)
             assert file.read(70_000) == content[offset:offset + 70_000]
     if flavour == "release":
