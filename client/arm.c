@@ -37,6 +37,8 @@ static void arm_free(struct source *s)
 	datastores_free(a->datastores);
 	completions_free(a->completions);
 	registries_free(a->known_registries);
+	regions_free(a->regions);
+	image_logs_free(a->image_logs);
 	turns_free(a->turns);
 	apiversion_free(a->api_version);
 	limiter_free(a->limiter);
@@ -69,6 +71,12 @@ static const struct source_ops arm_ops = {
 	.delete_version = arm_delete_version,
 	.delete_env = arm_delete_env,
 	.about = arm_about,
+	.start_build = arm_start_build,
+	.get_build = arm_get_build,
+	.cancel_build = arm_cancel_build,
+	.read_log = arm_read_log,
+	.get_image = arm_get_image,
+	.find_log = arm_find_log,
 	.stop = arm_stop,
 	.free = arm_free,
 };
@@ -189,6 +197,7 @@ int arm_source_new(const struct arm_conf *conf, struct source **out, struct err 
 	rc = set_endpoint(a, conf, e);
 	if (!rc && (copy_conf(a, conf) || datastores_new(&a->datastores) ||
 		    completions_new(&a->completions) || registries_new(&a->known_registries) ||
+		    regions_new(&a->regions) || image_logs_new(&a->image_logs) ||
 		    turns_new(&a->turns) || apiversion_new(conf->api_version, &a->api_version) ||
 		    limiter_new(&a->limiter) || operations_new(&a->operations)))
 		rc = err_set(e, -ENOMEM, "no memory");

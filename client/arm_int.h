@@ -4,7 +4,8 @@
  * (workspaces and registries), arm_versions.c (environments and versions), arm_complete.c (items
  * that lists leave without content), arm_put.c (registering), arm_change.c (changing and deleting),
  * arm_edit.c (a change of a resource's JSON), arm_operation.c (operations that take a while),
- * datastore.c (who may read which container), context.c (build contexts).
+ * datastore.c (who may read which container), context.c (build contexts), arm_image.c and arm_log.c
+ * (builds of images, and their logs).
  */
 #ifndef MLENVFS_CLIENT_ARM_INT_H
 #define MLENVFS_CLIENT_ARM_INT_H
@@ -15,6 +16,7 @@
 #include "client/apiversion.h"
 #include "client/arm.h"
 #include "client/http.h"
+#include "client/image.h"
 #include "client/url.h"
 
 enum {
@@ -31,6 +33,8 @@ struct completions;
 struct limiter;
 struct operations;
 struct registries;
+struct regions;
+struct image_logs;
 struct turns;
 
 struct arm {
@@ -53,6 +57,8 @@ struct arm {
 	struct datastores *datastores;       /* datastore.c */
 	struct completions *completions;     /* arm_complete.c */
 	struct registries *known_registries; /* arm_registry.c */
+	struct regions *regions;             /* arm_image.c */
+	struct image_logs *image_logs;       /* arm_log.c */
 	struct turns *turns;                 /* one write at a time for one URL */
 	int64_t backoff;                     /* ns before a change is tried again */
 };
@@ -213,6 +219,14 @@ int arm_operation_look(struct arm *a, struct scope *scope, const struct arm_work
 
 int arm_about(struct source *s, cJSON **out);
 
+/* ---- arm_operation.c ---- */
+
+/*
+ * True when our token may follow an operation to that URL: to where the endpoint, the registry or
+ * Azure ML's regional services are, and nowhere else.
+ */
+bool arm_may_poll(const struct arm *a, const struct scope *scope, const char *url);
+
 /* ---- arm_edit.c ---- */
 
 /*
@@ -243,6 +257,29 @@ int arm_delete_version(struct source *s, struct scope *scope, const char *env, c
 		       struct call *c, struct err *e);
 int arm_delete_env(struct source *s, struct scope *scope, const char *env, struct call *c,
 		   struct err *e);
+
+/* ---- arm_image.c, arm_log.c ---- */
+
+int arm_start_build(struct source *source, struct scope *scope, const char *env,
+		    const char *version, struct call *c, char **location, struct err *e);
+int arm_get_build(struct source *source, struct scope *scope, const char *location, struct call *c,
+		  struct image_build *out, struct err *e);
+int arm_cancel_build(struct source *source, struct scope *scope, const char *location,
+		     struct call *c, struct err *e);
+int arm_get_image(struct source *source, struct scope *scope, const struct version *v,
+		  struct call *c, struct image *out, struct err *e);
+int arm_read_log(struct source *source, struct scope *scope, const char *log, uint64_t offset,
+		 size_t len, struct call *c, struct buf *out, uint64_t *size, struct err *e);
+int arm_find_log(struct source *source, struct scope *scope, const struct version *v,
+		 struct call *c, char **log, struct err *e);
+
+/* Where the regional services of workspaces are. */
+int regions_new(struct regions **out);
+void regions_free(struct regions *r); /* NULL is allowed */
+
+/* The logs that are to be found in workspaces. */
+int image_logs_new(struct image_logs **out);
+void image_logs_free(struct image_logs *l); /* NULL is allowed */
 
 /* ---- context.c ---- */
 

@@ -34,11 +34,8 @@ struct operation {
 	int64_t wait; /* ns before the next poll */
 };
 
-/*
- * Our token follows an operation to where the endpoint, the registry or Azure ML's regional
- * services are, and nowhere else; an operation elsewhere is waited for by looking at the version.
- */
-static bool may_poll(const struct arm *a, const struct scope *scope, const char *url)
+/* An operation elsewhere is waited for by looking at the version. */
+bool arm_may_poll(const struct arm *a, const struct scope *scope, const char *url)
 {
 	static const char *const services[] = {".azureml.ms", ".azureml.net", ".ml.azure.cn",
 					       ".ml.azure.us"};
@@ -69,7 +66,7 @@ static int operation_follow(struct operation *op, const struct http_response *r,
 		const char *url = http_response_header(r, places[i]);
 		char *copy;
 
-		if (!url || !may_poll(op->arm, op->scope, url))
+		if (!url || !arm_may_poll(op->arm, op->scope, url))
 			continue;
 		copy = strdup(url);
 		if (!copy)

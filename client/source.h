@@ -23,6 +23,7 @@
  *   -EINVAL       the service refuses the request
  *   -EROFS        it can't be changed here
  *   -EPERM        it can't be done here at all
+ *   -EOPNOTSUPP   this service does not offer it
  *   -ECANCELED    the caller cancelled
  *   -ENOMEM
  *
@@ -38,6 +39,7 @@
 #include "client/asset.h"
 #include "client/call.h"
 #include "client/err.h"
+#include "client/image.h"
 
 struct buf;
 struct cJSON;
@@ -176,6 +178,44 @@ struct source_ops {
 	 * left of the service's budget, operations under way. NULL: nothing is. 0 or -ENOMEM.
 	 */
 	int (*about)(struct source *s, struct cJSON **out);
+
+	/*
+	 * Image builds (image.h, azureml-rest.md section 12), of workspaces only: -EOPNOTSUPP else.
+	 *
+	 * Starts one. *location (to be freed) is where it can be asked about from now on, also by
+	 * another process; it is no secret. Every call is another build, though the service may
+	 * find that there is nothing to do.
+	 */
+	int (*start_build)(struct source *s, struct scope *scope, const char *env,
+			   const char *version, struct call *c, char **location, struct err *e);
+
+	/* How far it is; *out is to be cleared. -ENOENT when the service forgot it. */
+	int (*get_build)(struct source *s, struct scope *scope, const char *location,
+			 struct call *c, struct image_build *out, struct err *e);
+
+	/* Ends it. -EOPNOTSUPP where the service can't; no error when it has ended already. */
+	int (*cancel_build)(struct source *s, struct scope *scope, const char *location,
+			    struct call *c, struct err *e);
+
+	/*
+	 * Appends up to len (IMAGE_LOG_PART_MAX at the most) bytes of a log, as struct image_build
+	 * or find_log() names it, from offset; *size is how long it is now. Nothing at its end.
+	 * -ENOENT when it is not there yet; -EACCES also when the name's signature is too old:
+	 * get_build() gives another.
+	 */
+	int (*read_log)(struct source *s, struct scope *scope, const char *log, uint64_t offset,
+			size_t len, struct call *c, struct buf *out, uint64_t *size, struct err *e);
+
+	/* The image of a version, registries included; *out is to be cleared. */
+	int (*get_image)(struct source *s, struct scope *scope, const struct version *v,
+			 struct call *c, struct image *out, struct err *e);
+
+	/*
+	 * The newest log of a build of the version that somebody else started, as far as the
+	 * service keeps it where it can be found; *log is to be freed. -ENOENT when there is none.
+	 */
+	int (*find_log)(struct source *s, struct scope *scope, const struct version *v,
+			struct call *c, char **log, struct err *e);
 
 	/* Ends every request under way with -ECANCELED, and all that follow. */
 	void (*stop)(struct source *s);

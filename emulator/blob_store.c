@@ -13,7 +13,9 @@ enum {
 	KEY_BYTES = 64,           /* as Azure's account keys */
 	UNCOMMITTED_MAX = 100000, /* blocks of one blob, as in Azure */
 	NS_PER_TICK = 100,
+	APPEND_PIECE = 64 * 1024, /* small appends share a content until it has so much */
 };
+_Static_assert((int)APPEND_PIECE <= (int)BLOB_CHUNK, "grow_part() knows the first chunk only");
 
 /* 100 ns ticks from the year 1 to 1970: Azure's etags are the time of the write in such ticks. */
 #define TICKS_AT_EPOCH INT64_C(621355968000000000)
@@ -339,6 +341,78 @@ int blob_store_put(sqlite3 *conn, const struct blob_key *key, const void *data, 
 				    "iii", blob->id, (int64_t)len, content);
 	}
 	return rc ? rc : sweep(conn, key, blob->id, e);
+}
+
+struct part {
+	int64_t start, size, content;
+};
+
+/* The blob's last part: 1, 0 when it is empty, or a negative errno. */
+static int last_part(sqlite3 *conn, int64_t blob, struct part *out, struct err *e)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int rc = db_query(conn, e, &stmt,
+			  "SELECT start, size, content FROM blob_part WHERE blob = ?"
+			  " ORDER BY start DESC LIMIT 1",
+			  "i", blob);
+
+	if (rc == 0)
+		rc = db_step(stmt, e);
+	if (rc == 1)
+		*out = (struct part){sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1),
+				     sqlite3_column_int64(stmt, 2)};
+	return rc;
+}
+
+/* A copy of the blob that shares the content takes no notice: its part is as long as it was. */
+static int grow_part(sqlite3 *conn, int64_t blob, const struct part *part, const void *data,
+		     size_t len, struct err *e)
+{
+	int rc = db_run(conn, e,
+			"UPDATE blob_chunk SET data = CAST(data || ? AS BLOB)"
+			" WHERE content = ? AND no = 0",
+			"ti", (const char *)data, len, part->content);
+
+	return rc ? rc
+		  : db_run(conn, e, "UPDATE blob_part SET size = ? WHERE blob = ? AND start = ?",
+			   "iii", part->size + (int64_t)len, blob, part->start);
+}
+
+static int add_behind(sqlite3 *conn, const struct blob *blob, const void *data, size_t len,
+		      struct err *e)
+{
+	struct part part = {0};
+	int64_t content = 0;
+	int rc = last_part(conn, blob->id, &part, e);
+
+	if (rc < 0)
+		return rc;
+	if (rc == 1 && part.size + (int64_t)len <= APPEND_PIECE)
+		return grow_part(conn, blob->id, &part, data, len, e);
+	rc = add_content(conn, data, len, &content, e);
+	return rc ? rc
+		  : db_run(conn, e,
+			   "INSERT INTO blob_part (blob, start, size, content) VALUES (?, ?, ?, ?)",
+			   "iiii", blob->id, (int64_t)blob->size, (int64_t)len, content);
+}
+
+int blob_store_append(sqlite3 *conn, const struct blob_key *key, const void *data, size_t len,
+		      struct blob *blob, struct err *e)
+{
+	int64_t now = clock_wall();
+	struct blob old;
+	int rc = blob_store_find(conn, key, &old, e);
+
+	if (rc == -ENOENT)
+		return blob_store_put(conn, key, data, len, blob, e);
+	if (rc == 0 && len > 0)
+		rc = add_behind(conn, &old, data, len, e);
+	if (rc == 0)
+		rc = db_run(conn, e,
+			    "UPDATE blob SET size = ?, modified = ?, etag = max(?, etag + 1)"
+			    " WHERE id = ?",
+			    "iiii", (int64_t)(old.size + len), now, etag_at(now), old.id);
+	return rc ? rc : blob_store_find(conn, key, blob, e);
 }
 
 int blob_store_copy(sqlite3 *conn, const struct blob_key *key, int64_t source, struct blob *blob,

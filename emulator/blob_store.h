@@ -79,6 +79,13 @@ int blob_store_put(sqlite3 *conn, const struct blob_key *key, const void *data, 
 		   struct blob *blob, struct err *e);
 
 /*
+ * Puts bytes behind those of the blob, which is made when it is not there, then as for
+ * blob_store_put(). Nobody else may write to it. What is there is not moved.
+ */
+int blob_store_append(sqlite3 *conn, const struct blob_key *key, const void *data, size_t len,
+		      struct blob *blob, struct err *e);
+
+/*
  * Makes or replaces the blob, with the bytes of the blob source, which may be the same one. blob as
  * for blob_store_put(), and its size.
  */

@@ -490,13 +490,14 @@ int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e)
 	return rc == -ENOENT ? make_account_key(emu, out, size, e) : rc;
 }
 
-int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
-		   char *out, size_t size, struct err *e)
+/* name: "container" or "container/blob"; resource: which of these ("c", "b") */
+static int make_sas(struct emu *emu, const char *name, const char *resource,
+		    const char *permissions, int seconds, char *out, size_t size, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(size - 1);
-	char key[BLOB_KEY_SIZE] = "", st[CLOCK_ISO_SIZE], se[CLOCK_ISO_SIZE], canonical[128];
+	char key[BLOB_KEY_SIZE] = "", st[CLOCK_ISO_SIZE], se[CLOCK_ISO_SIZE], canonical[256];
 	const struct sas sas = {.sv = SERVICE_VERSION,
-				.sr = "c",
+				.sr = resource,
 				.st = st,
 				.se = se,
 				.sp = permissions,
@@ -509,11 +510,27 @@ int blobs_make_sas(struct emu *emu, const char *container, const char *permissio
 		return rc;
 	sharedkey_sas_time(now - SAS_BACKDATE_S * NS_PER_S, st);
 	sharedkey_sas_time(now + seconds * NS_PER_S, se);
-	snprintf(canonical, sizeof(canonical), "/blob/" EMU_ACCOUNT "/%s", container);
+	snprintf(canonical, sizeof(canonical), "/blob/" EMU_ACCOUNT "/%s", name);
 	rc = sharedkey_add_sas(&text, &sas, key, e);
 	explicit_bzero(key, sizeof(key));
 	if (rc)
 		return rc;
 	memcpy(out, buf_str(&text), text.len + 1);
 	return 0;
+}
+
+int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
+		   char *out, size_t size, struct err *e)
+{
+	return make_sas(emu, container, "c", permissions, seconds, out, size, e);
+}
+
+int blobs_make_blob_sas(struct emu *emu, const char *container, const char *blob, int seconds,
+			char *out, size_t size, struct err *e)
+{
+	char name[160];
+
+	if (snprintf(name, sizeof(name), "%s/%s", container, blob) >= (int)sizeof(name))
+		return err_set(e, -ENAMETOOLONG, "the blob's name is too long");
+	return make_sas(emu, name, "b", "r", seconds, out, size, e);
 }

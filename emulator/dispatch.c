@@ -32,16 +32,17 @@ struct endpoint {
 	unsigned int flags;
 };
 
-#define IN_SUB   "/subscriptions/{}/providers/" EMU_PROVIDER
-#define IN_GROUP "/subscriptions/{}/resourceGroups/{}/providers/" EMU_PROVIDER
-#define W        IN_GROUP "/workspaces/{}"
-#define R        IN_GROUP "/registries/{}"
-#define IN_W     (ROUTE_ARM | ROUTE_WORKSPACE)
-#define IN_R     (ROUTE_ARM | ROUTE_REGISTRY)
-#define W_ENV    W "/environments/{}"
-#define W_VER    W_ENV "/versions/{}"
-#define R_ENV    R "/environments/{}"
-#define R_VER    R_ENV "/versions/{}"
+#define IN_SUB        "/subscriptions/{}/providers/" EMU_PROVIDER
+#define IN_GROUP      "/subscriptions/{}/resourceGroups/{}/providers/" EMU_PROVIDER
+#define W             IN_GROUP "/workspaces/{}"
+#define R             IN_GROUP "/registries/{}"
+#define IN_W          (ROUTE_ARM | ROUTE_WORKSPACE)
+#define IN_R          (ROUTE_ARM | ROUTE_REGISTRY)
+#define IN_W_REGIONAL (ROUTE_REGIONAL | ROUTE_WORKSPACE)
+#define W_ENV         W "/environments/{}"
+#define W_VER         W_ENV "/versions/{}"
+#define R_ENV         R "/environments/{}"
+#define R_VER         R_ENV "/versions/{}"
 
 static const struct endpoint routes[] = {
 	{"GET", IN_SUB "/workspaces", workspaces_list, "GET workspaces", ROUTE_ARM},
@@ -84,7 +85,13 @@ static const struct endpoint routes[] = {
 	{"GET", "/discovery", regional_services, "GET services", ROUTE_REGIONAL},
 	{"GET", "/registrymanagement/v1.0/registries/{}/discovery", regional_registry,
 	 "GET discovery", ROUTE_REGIONAL},
-	{"GET", "/environment/v1.0/operations/{}", operations_location, "GET operation",
+	{"GET", "/environment/v1.0/operations/{}", images_operation, "GET operation",
+	 ROUTE_REGIONAL},
+	{"DELETE", "/environment/v1.0/operations/{}", images_cancel, "DELETE operation",
+	 ROUTE_REGIONAL},
+	{"GET", "/environment/v1.0" W_VER "/image", images_details, "GET image", IN_W_REGIONAL},
+	{"POST", "/environment/v2.0" W_VER "/image", images_build, "POST image", IN_W_REGIONAL},
+	{"POST", "/environment/v1.0/consume/imageDetails", images_consume, "POST imageDetails",
 	 ROUTE_REGIONAL},
 
 	{"GET", "/__mlenvfs/counters", control_counters, "", 0},

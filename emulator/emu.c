@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "client/cleanup.h"
+#include "emulator/build_engine.h"
+#include "emulator/builder.h"
 #include "emulator/counters.h"
 #include "emulator/db.h"
 #include "emulator/emu_int.h"
@@ -43,12 +45,14 @@ static int copy_string(const char *from, const char **to)
 static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 {
 	emu->conf = *conf;
-	emu->conf.store = emu->conf.token = emu->conf.faults = emu->conf.api_versions = NULL;
+	emu->conf.store = emu->conf.token = emu->conf.faults = NULL;
+	emu->conf.api_versions = emu->conf.builder = NULL;
 	emu->user = login_name();
 	if (!emu->user || copy_string(conf->store, &emu->conf.store) ||
 	    copy_string(conf->token, &emu->conf.token) ||
 	    copy_string(conf->faults, &emu->conf.faults) ||
-	    copy_string(conf->api_versions, &emu->conf.api_versions))
+	    copy_string(conf->api_versions, &emu->conf.api_versions) ||
+	    copy_string(conf->builder, &emu->conf.builder))
 		return -ENOMEM;
 	return 0;
 }
@@ -56,6 +60,11 @@ static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 int emu_sas_seconds(const struct emu *emu)
 {
 	return emu->conf.sas_seconds ? (int)emu->conf.sas_seconds : SAS_SECONDS;
+}
+
+bool emu_builder_known(const char *builder)
+{
+	return build_engine_known(builder);
 }
 
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
@@ -82,6 +91,10 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 	if (!ret) {
 		emu->server = server_new(emu, e);
 		ret = emu->server ? 0 : -ENOMEM;
+	}
+	if (!ret) {
+		emu->builder = builder_new(emu, e);
+		ret = emu->builder ? 0 : -ENOMEM;
 	}
 	if (ret) {
 		emu_free(emu);
@@ -122,6 +135,17 @@ static int remove_socket(const char *path, struct err *e)
 	return unlink(path) ? err_set(e, -errno, "%s: %s", path, strerror(errno)) : 0;
 }
 
+/* fd is taken. */
+static int start(struct emu *emu, int fd, struct err *e)
+{
+	int ret = builder_start(emu->builder, e);
+
+	if (!ret)
+		return server_listen(emu->server, fd, e);
+	close(fd);
+	return ret;
+}
+
 int emu_listen_unix(struct emu *emu, const char *path, struct err *e)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -143,7 +167,7 @@ int emu_listen_unix(struct emu *emu, const char *path, struct err *e)
 			close(fd);
 		return ret;
 	}
-	return server_listen(emu->server, fd, e);
+	return start(emu, fd, e);
 }
 
 static int bind_address(const struct addrinfo *ai)
@@ -198,14 +222,16 @@ int emu_listen_tcp(struct emu *emu, const char *host, uint16_t *port, struct err
 	if (fd < 0)
 		return err_set(e, fd, "%s:%u: %s", host, *port, strerror(-fd));
 	*port = bound_port(fd);
-	return server_listen(emu->server, fd, e);
+	return start(emu, fd, e);
 }
 
 void emu_free(struct emu *emu)
 {
 	if (!emu)
 		return;
+	builder_stop(emu->builder);
 	server_free(emu->server);
+	builder_free(emu->builder);
 	db_close(emu->db);
 	faults_free(emu->faults);
 	counters_free(emu->counters);
@@ -217,5 +243,6 @@ void emu_free(struct emu *emu)
 	free((char *)emu->conf.token);
 	free((char *)emu->conf.faults);
 	free((char *)emu->conf.api_versions);
+	free((char *)emu->conf.builder);
 	free(emu);
 }

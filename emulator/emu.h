@@ -15,6 +15,8 @@
 
 struct emu;
 
+enum { EMU_BUILDS_MAX = 64 };
+
 enum emu_storage_auth { EMU_STORAGE_KEY, EMU_STORAGE_SAS, EMU_STORAGE_NONE };
 
 struct emu_conf {
@@ -30,6 +32,10 @@ struct emu_conf {
 	unsigned int requests_per_minute;   /* reads, writes and deletes each; 0: no limit */
 	unsigned int sas_seconds;           /* how long a SAS is valid; 0: 8 hours */
 	const char *api_versions; /* the only ones that it has, separated by commas; NULL: any */
+	const char *builder; /* what builds images: "auto" (or NULL), "buildah", "podman", "docker",
+				"none", or the path of a program that is called like one of these */
+	unsigned int builds; /* how many images are built at a time; 0: the default (1) */
+	unsigned int build_timeout_s; /* how long one may take; 0: the default (3600) */
 };
 
 /* Where the embedded service's own workspace lives. */
@@ -38,6 +44,9 @@ struct emu_conf {
 #define EMU_WORKSPACE      "local"
 #define EMU_ACCOUNT \
 	"mlenvfslocal" /* storage account; blobs at {base}/mlenvfslocal/{container}/... */
+
+/* Whether emu_conf.builder may have that value. */
+bool emu_builder_known(const char *builder);
 
 /* Opens (or makes) the store. -EBUSY when another process holds it, with a text. */
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e);

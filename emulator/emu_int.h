@@ -17,6 +17,7 @@
 #include "client/err.h"
 #include "emulator/emu.h"
 
+struct builder;
 struct db;
 struct fault;
 struct faults;
@@ -68,6 +69,7 @@ struct emu {
 	struct counters *counters;
 	struct server *server;
 	struct throttle *throttle;
+	struct builder *builder;
 	char *user; /* who createdBy says it was: the login name of this process */
 };
 
@@ -98,5 +100,9 @@ int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e);
 int emu_sas_seconds(const struct emu *emu); /* for which a SAS is given out */
 int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
 		   char *out, size_t size, struct err *e);
+
+/* The same for one blob, and reading it. */
+int blobs_make_blob_sas(struct emu *emu, const char *container, const char *blob, int seconds,
+			char *out, size_t size, struct err *e);
 
 #endif

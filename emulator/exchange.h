@@ -99,6 +99,12 @@ void operations_status(struct exchange *x);
 void regional_services(struct exchange *x); /* regional.c */
 void regional_registry(struct exchange *x);
 
+void images_details(struct exchange *x); /* regional_image.c */
+void images_build(struct exchange *x);
+void images_consume(struct exchange *x);
+void images_operation(struct exchange *x);
+void images_cancel(struct exchange *x);
+
 void control_counters(struct exchange *x); /* control.c */
 void control_counters_reset(struct exchange *x);
 void control_faults(struct exchange *x);

@@ -67,5 +67,24 @@ static const char schema_1[] =
 	"  version INTEGER NOT NULL REFERENCES versions (id) ON DELETE CASCADE,"
 	"  created INTEGER NOT NULL);";
 
-const char *const db_migrations[] = {schema_1};
+/*
+ * Builds of images, see build_store.h. log is the name of the build whose log is shown. A build
+ * outlives its version: its log is still there.
+ */
+static const char schema_2[] = "CREATE TABLE builds ("
+			       "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+			       "  name TEXT NOT NULL UNIQUE,"
+			       "  log TEXT NOT NULL,"
+			       "  version INTEGER REFERENCES versions (id) ON DELETE SET NULL,"
+			       "  state INTEGER NOT NULL,"
+			       "  image TEXT NOT NULL DEFAULT '',"
+			       "  dockerfile TEXT,"
+			       "  created INTEGER NOT NULL,"
+			       "  started INTEGER NOT NULL DEFAULT 0,"
+			       "  ended INTEGER NOT NULL DEFAULT 0);"
+			       "CREATE INDEX builds_by_version ON builds (version, id);"
+			       "CREATE INDEX builds_by_state ON builds (state, id);"
+			       "CREATE INDEX builds_by_image ON builds (image, id);";
+
+const char *const db_migrations[] = {schema_1, schema_2};
 const int db_schema_version = sizeof(db_migrations) / sizeof(db_migrations[0]);

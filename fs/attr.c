@@ -7,6 +7,7 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "fs/buildlog.h"
 #include "fs/edits.h"
 #include "fs/handle.h"
 #include "fs/local.h"
@@ -19,7 +20,7 @@
 
 enum { BLOCK = 512, PREFERRED_IO = 128 * 1024, FUSE_ROOT_INO = 1 };
 
-/* Seconds that the attributes of a log may be kept: it can grow. */
+/* Seconds that the attributes of what can grow, or become another file, may be kept. */
 #define GROWING_S 1.0
 
 static bool writable(const struct node *n)
@@ -121,7 +122,38 @@ static bool taken_and_dropped(struct fsys *fs, struct node *n)
 	       edits_glowing(fs->edits, vdir);
 }
 
-/* spec.yml, conda.yml, Dockerfile, build.log */
+/* Read-only, but for a while after the version was copied here. */
+static mode_t derived_mode(struct fsys *fs, struct node *n)
+{
+	return S_IFREG | (taken_and_dropped(fs, n) ? 0644 : 0444);
+}
+
+/*
+ * What grows is asked for again and again, though the kernel is told of it too; of what does not,
+ * a build that somebody else starts is noticed like a change of a list.
+ */
+static int fill_build_log(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
+{
+	struct version *v = node_get_version(fs->nodes, n->parent);
+	struct build_info info;
+	int rc = 0;
+
+	buildlog_info(fs, n->parent, &info);
+	set_times(st, v->created, v->created);
+	st->st_mode = derived_mode(fs, n);
+	set_size(st, (int64_t)info.size);
+	if (info.modified)
+		set_times(st, info.modified, info.modified);
+	else
+		rc = shown_stat(fs, n, v, st);
+	*timeout = fs->refresh_s;
+	if ((info.growing || st->st_mode & S_IWUSR) && *timeout > GROWING_S)
+		*timeout = GROWING_S;
+	version_unref(v);
+	return rc;
+}
+
+/* spec.yml, conda.yml, Dockerfile */
 static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 {
 	struct version *v = node_get_version(fs->nodes, n->parent);
@@ -136,8 +168,8 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		rc = fill_link(st, v);
 	} else {
 		st->st_mode = file_mode(n);
-		if (n->kind == NODE_DOCKERFILE || n->kind == NODE_BUILD_LOG)
-			st->st_mode = S_IFREG | (taken_and_dropped(fs, n) ? 0644 : 0444);
+		if (n->kind == NODE_DOCKERFILE)
+			st->st_mode = derived_mode(fs, n);
 		rc = render_size(fs->nodes, n->parent, v, n->kind, &size);
 		set_size(st, size);
 	}
@@ -145,7 +177,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		rc = shown_stat(fs, n, v, st);
 	if (n->kind == NODE_SPEC)
 		*timeout = list_timeout(fs, n);
-	if (n->kind == NODE_BUILD_LOG || (n->kind == NODE_DOCKERFILE && st->st_mode & S_IWUSR))
+	if (n->kind == NODE_DOCKERFILE && st->st_mode & S_IWUSR)
 		*timeout = GROWING_S < fs->refresh_s ? GROWING_S : fs->refresh_s;
 	version_unref(v);
 	return rc;
@@ -305,8 +337,9 @@ int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 	case NODE_SPEC:
 	case NODE_CONDA:
 	case NODE_DOCKERFILE:
-	case NODE_BUILD_LOG:
 		return fill_version_file(fs, n, st, timeout);
+	case NODE_BUILD_LOG:
+		return fill_build_log(fs, n, st, timeout);
 	default:
 		*timeout = list_timeout(fs, n);
 		fill_list_dir(fs, n, st);

@@ -53,7 +53,7 @@ static int make_socket_dir(struct backend *b, struct err *e)
 static int start_embedded(struct backend *b, const struct options *o, struct err *e)
 {
 	_cleanup_free_ char *store = o->store ? strdup(o->store) : paths_store();
-	struct emu_conf conf = {0};
+	struct emu_conf conf = {.builder = o->builder};
 	int rc = store ? set_local_dir(b, store) : -ENOMEM;
 
 	if (rc)

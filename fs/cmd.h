@@ -1,7 +1,7 @@
 /*
  * cmd - the subcommands of mlenvfs. Each takes its own argc and argv (argv[0] is the subcommand),
  * prints to stdout, explains failures on stderr, and returns the exit status: 0, 1 when it failed,
- * 2 when it was called wrongly.
+ * 2 when it was called wrongly (build: 130 when the user left).
  */
 #ifndef MLENVFS_FS_CMD_H
 #define MLENVFS_FS_CMD_H
@@ -17,6 +17,7 @@ int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_build(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_discard(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
@@ -26,6 +27,7 @@ extern const char cmd_mount_help[];
 extern const char cmd_umount_help[];
 extern const char cmd_status_help[];
 extern const char cmd_info_help[];
+extern const char cmd_build_help[];
 extern const char cmd_import_help[];
 extern const char cmd_discard_help[];
 extern const char cmd_serve_help[];

@@ -14,6 +14,7 @@
 
 #include "client/cleanup.h"
 #include "client/log.h"
+#include "emulator/emu.h"
 #include "fs/mount.h"
 #include "fs/options.h"
 
@@ -341,6 +342,11 @@ int cmd_mount(int argc, char **argv)
 	if (source_uri_parse(o.source, &uri, &e))
 		status = cmd_usage("mount", "%s", e.msg);
 	source_uri_clear(&uri);
+	if (!status && o.builder && !emu_builder_known(o.builder))
+		status = cmd_usage("mount",
+				   "builder=%s: none of auto, buildah, podman, docker, none, and "
+				   "no absolute path",
+				   o.builder);
 	if (!status && (make_absolute(&o.store) || make_absolute(&o.log_file)))
 		status = CMD_FAILED;
 	if (!status)

@@ -36,6 +36,10 @@ const char cmd_serve_help[] =
 	"      --budget N           answer at most N reads, writes and deletes a minute (no "
 	"limit)\n"
 	"      --sas-seconds N      how long a SAS is valid (28800)\n"
+	"      --builder PROGRAM    what builds images: auto, buildah, podman, docker, none, or a\n"
+	"                           path (auto: the first of the three that is in $PATH)\n"
+	"      --builds N           images that are built at a time (1)\n"
+	"      --build-timeout S    seconds that one may take (3600)\n"
 	"  for tests:\n"
 	"      --faults FILE        do wrong what the plan in FILE says (docs/faults.md)\n"
 	"      --page-size N        rows in one page of a list (100)\n"
@@ -56,6 +60,7 @@ enum {
 	POLLS_MAX = 1000,
 	BUDGET_MAX = 1000000,
 	SAS_MAX = 7 * 24 * 3600,
+	BUILD_TIMEOUT_MAX = 7 * 24 * 3600,
 };
 
 struct serve {
@@ -83,6 +88,9 @@ enum serve_option {
 	OPT_API_VERSIONS,
 	OPT_BUDGET,
 	OPT_SAS_SECONDS,
+	OPT_BUILDER,
+	OPT_BUILDS,
+	OPT_BUILD_TIMEOUT,
 	OPT_HELP,
 };
 
@@ -100,6 +108,9 @@ static const struct option options[] = {
 	{"api-versions", required_argument, NULL, OPT_API_VERSIONS},
 	{"budget", required_argument, NULL, OPT_BUDGET},
 	{"sas-seconds", required_argument, NULL, OPT_SAS_SECONDS},
+	{"builder", required_argument, NULL, OPT_BUILDER},
+	{"builds", required_argument, NULL, OPT_BUILDS},
+	{"build-timeout", required_argument, NULL, OPT_BUILD_TIMEOUT},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -115,13 +126,13 @@ static long read_number(const char *text, long max)
 	return errno || *end || end == text || n < 0 || n > max ? -1 : n;
 }
 
-static int read_count(const char *name, const char *text, long max, unsigned int *out)
+static int read_count(const char *name, const char *text, long min, long max, unsigned int *out)
 {
 	long n = read_number(text, max);
 
-	if (n < 0)
-		return cmd_usage("serve", "--%s: '%s' is not a number from 0 to %ld", name, text,
-				 max);
+	if (n < min)
+		return cmd_usage("serve", "--%s: '%s' is not a number from %ld to %ld", name, text,
+				 min, max);
 	*out = (unsigned int)n;
 	return CMD_OK;
 }
@@ -159,6 +170,17 @@ static int read_auth(struct serve *s, const char *text)
 	return cmd_usage("serve", "--storage-auth: '%s' is none of key, sas, none", text);
 }
 
+static int read_builder(struct serve *s, const char *text)
+{
+	if (!emu_builder_known(text))
+		return cmd_usage("serve",
+				 "--builder: '%s' is none of auto, buildah, podman, docker, none, "
+				 "and no absolute path",
+				 text);
+	s->conf.builder = text;
+	return CMD_OK;
+}
+
 static int read_option(struct serve *s, int option, const char *arg)
 {
 	switch (option) {
@@ -177,11 +199,11 @@ static int read_option(struct serve *s, int option, const char *arg)
 		s->conf.faults = arg;
 		return CMD_OK;
 	case OPT_PAGE_SIZE:
-		return read_count("page-size", arg, PAGE_SIZE_MAX, &s->conf.page_size);
+		return read_count("page-size", arg, 0, PAGE_SIZE_MAX, &s->conf.page_size);
 	case OPT_LIST_LAG:
-		return read_count("list-lag", arg, LAG_MAX, &s->conf.list_lag_s);
+		return read_count("list-lag", arg, 0, LAG_MAX, &s->conf.list_lag_s);
 	case OPT_REGISTRY_POLLS:
-		return read_count("registry-polls", arg, POLLS_MAX, &s->conf.registry_polls);
+		return read_count("registry-polls", arg, 0, POLLS_MAX, &s->conf.registry_polls);
 	case OPT_STORAGE_AUTH:
 		return read_auth(s, arg);
 	case OPT_TIMESTAMPS:
@@ -191,9 +213,16 @@ static int read_option(struct serve *s, int option, const char *arg)
 		s->conf.api_versions = arg;
 		return CMD_OK;
 	case OPT_BUDGET:
-		return read_count("budget", arg, BUDGET_MAX, &s->conf.requests_per_minute);
+		return read_count("budget", arg, 1, BUDGET_MAX, &s->conf.requests_per_minute);
 	case OPT_SAS_SECONDS:
-		return read_count("sas-seconds", arg, SAS_MAX, &s->conf.sas_seconds);
+		return read_count("sas-seconds", arg, 1, SAS_MAX, &s->conf.sas_seconds);
+	case OPT_BUILDER:
+		return read_builder(s, arg);
+	case OPT_BUILDS:
+		return read_count("builds", arg, 1, EMU_BUILDS_MAX, &s->conf.builds);
+	case OPT_BUILD_TIMEOUT:
+		return read_count("build-timeout", arg, 1, BUILD_TIMEOUT_MAX,
+				  &s->conf.build_timeout_s);
 	default:
 		return cmd_usage("serve", "there is no such option, or it lacks its value");
 	}

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct builds;
 struct catalog;
 struct edits;
 struct freenames;
@@ -31,6 +32,7 @@ struct whiteouts;
 struct fsys {
 	struct catalog *catalog;
 	struct source *source; /* for what goes past the catalog: uploads */
+	struct builds *builds; /* of images; NULL: there are none */
 	/* what is written; all NULL for a read-only mount */
 	struct local *local;               /* the state directory */
 	struct upper_run *run;             /* this mount's own part of it */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cache/builds.h"
 #include "fs/tree.h"
 
 struct handles {
@@ -26,6 +27,7 @@ static void release(struct handle *h)
 {
 	listing_free(h->listing);
 	free(h->text);
+	builds_unwatch(h->build);
 	if (h->fd >= 0)
 		close(h->fd);
 	free(h);

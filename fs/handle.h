@@ -13,6 +13,7 @@
 
 #include "fs/proc.h"
 
+struct build_watch;
 struct handles;
 struct listing;
 
@@ -20,12 +21,13 @@ struct handle {
 	struct listing *listing; /* a directory: owned */
 	char *text;              /* a rendered file: owned; NULL for a context file */
 	size_t size;
-	int fd;             /* a local file; -1: it is none. handle_set_file() sets this, */
-	uint64_t ino;       /* the local file's number, */
-	bool writing;       /* and whether it is open for writing */
-	bool sync;          /* ... with O_SYNC or O_DSYNC */
-	atomic_bool wrote;  /* something that no flush has seen yet */
-	bool counted;       /* among the writers of an edited file (edits.h) */
+	struct build_watch *build; /* a build.log, which is followed: owned */
+	int fd;                    /* a local file; -1: it is none. handle_set_file() sets this, */
+	uint64_t ino;              /* the local file's number, */
+	bool writing;              /* and whether it is open for writing */
+	bool sync;                 /* ... with O_SYNC or O_DSYNC */
+	atomic_bool wrote;         /* something that no flush has seen yet */
+	bool counted;              /* among the writers of an edited file (edits.h) */
 	bool sink;          /* what is written goes nowhere: a derived file of a copied version */
 	struct proc_id who; /* who opened it, when it is writing */
 

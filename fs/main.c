@@ -18,6 +18,7 @@ static const struct command {
 	{"umount", cmd_umount, cmd_umount_help, "unmount"},
 	{"status", cmd_status, cmd_status_help, "show what is mounted, and how it is doing"},
 	{"info", cmd_info, cmd_info_help, "show everything known of an environment version"},
+	{"build", cmd_build, cmd_build_help, "build an environment version's image, and follow it"},
 	{"import", cmd_import, cmd_import_help, "publish environments from the local disk"},
 	{"discard", cmd_discard, cmd_discard_help, "throw away what is not published"},
 	{"serve", cmd_serve, cmd_serve_help, "offer the embedded service to other programs"},

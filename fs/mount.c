@@ -8,10 +8,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fuse_lowlevel.h>
 
+#include "cache/builds.h"
 #include "cache/catalog.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
@@ -41,7 +43,11 @@ enum {
 	NEGATIVE_MS = 2000,    /* how long an error is remembered */
 	INTERACTIVE_SPARE = 2, /* workers that readahead leaves alone */
 	END_AGAIN_MS = 10,
+	PRIVATE_DIR = 0700,
 };
+
+/* Bytes of finished build logs that are kept on the disk. */
+#define BUILD_LOGS_MAX (UINT64_C(1) << 30)
 
 /* Everything one mount holds, in the order in which it is taken down (last first). */
 struct mount {
@@ -64,6 +70,9 @@ struct mount {
 	struct whiteouts *emptied;
 	struct notify *notify;
 	struct catalog *catalog;
+	int builds_dir;
+	struct buildstore *buildstore;
+	struct builds *builds;
 	struct fsys fsys;
 	struct fuse_session *se;
 	sigset_t signals; /* the mask that this process was started with */
@@ -164,6 +173,8 @@ static void *watch(void *arg)
 	/* Drafts that only waited for quiet are published while the service can still be asked. */
 	settle_stop(m->settle, m->fsys.save_timeout);
 	catalog_stop(m->catalog);
+	if (m->builds)
+		builds_stop(m->builds);
 	/*
 	 * While requests are answered: to tell the kernel of a change in a directory waits for the
 	 * rename there that waits for us.
@@ -192,6 +203,16 @@ static void end_watcher(struct mount *m)
 
 /* ---- putting it together ---- */
 
+/* What is kept on the disk belongs to a service, whichever directory it is mounted at. NULL: no
+ * memory. */
+static char *source_name(const struct mount *m)
+{
+	uint64_t number = node_number(0, NODE_LOCAL, backend_identity(m->backend));
+	char *name;
+
+	return asprintf(&name, "%016llx", (unsigned long long)number) < 0 ? NULL : name;
+}
+
 static int open_catalog(struct mount *m, struct err *e)
 {
 	const struct options *o = m->o;
@@ -211,6 +232,49 @@ static int open_catalog(struct mount *m, struct err *e)
 	return m->catalog ? 0 : -ENOMEM;
 }
 
+/*
+ * Where builds of this source are remembered, read-only mounts included. Without such a place they
+ * are forgotten at the unmount, which is no reason not to mount.
+ */
+static int open_builds_dir(struct mount *m)
+{
+	_cleanup_free_ char *name = source_name(m);
+	_cleanup_free_ char *path = name ? paths_builds(name) : NULL;
+	int rc = path ? paths_make_parents(path) : -ENOMEM;
+
+	if (!rc && mkdir(path, PRIVATE_DIR) < 0 && errno != EEXIST)
+		rc = -errno;
+	if (!rc)
+		m->builds_dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (!rc && m->builds_dir < 0)
+		rc = -errno;
+	if (rc)
+		log_warn("op=mount: image builds are not remembered: %s: %s", path ? path : "",
+			 strerror(-rc));
+	return rc == -ENOMEM ? rc : 0;
+}
+
+static int open_builds(struct mount *m, struct err *e)
+{
+	const struct options *o = m->o;
+	struct builds_conf conf = {
+		.source = backend_source(m->backend),
+		.refresh = (int64_t)(o->refresh * (double)NS_PER_S),
+		.request_deadline = (int64_t)(o->timeout * (double)NS_PER_S),
+		.changed = notify_build,
+		.changed_arg = m->notify,
+	};
+	int rc = open_builds_dir(m);
+
+	if (!rc)
+		rc = buildstore_open(m->builds_dir, BUILD_LOGS_MAX, &m->buildstore);
+	if (rc)
+		return rc;
+	conf.store = m->buildstore;
+	m->builds = builds_new(&conf, e);
+	return m->builds ? 0 : -ENOMEM;
+}
+
 static void fill_fsys(struct mount *m)
 {
 	const struct options *o = m->o;
@@ -218,6 +282,7 @@ static void fill_fsys(struct mount *m)
 	m->fsys = (struct fsys){
 		.catalog = m->catalog,
 		.source = backend_source(m->backend),
+		.builds = m->builds,
 		.local = m->local,
 		.run = m->run,
 		.edits = m->edits,
@@ -316,14 +381,10 @@ static int open_upper(struct mount *m, struct err *e)
 /* Drafts belong to a service, whichever directory it is mounted at. */
 static int open_drafts(struct mount *m, struct err *e)
 {
-	_cleanup_free_ char *name = NULL;
-	_cleanup_free_ char *root = NULL;
-	uint64_t number = node_number(0, NODE_LOCAL, backend_identity(m->backend));
+	_cleanup_free_ char *name = source_name(m);
+	_cleanup_free_ char *root = name ? paths_drafts(name) : NULL;
 	int rc;
 
-	if (asprintf(&name, "%016llx", (unsigned long long)number) < 0)
-		return -ENOMEM;
-	root = paths_drafts(name);
 	rc = root ? local_open(root, &m->local, e) : -ENOMEM;
 	if (!rc)
 		rc = upper_begin(m->local, &m->run, e);
@@ -377,6 +438,8 @@ static int open_layers(struct mount *m, struct err *e)
 	rc = m->o->ro ? 0 : open_drafts(m, e);
 	if (!rc)
 		rc = open_catalog(m, e);
+	if (!rc)
+		rc = open_builds(m, e);
 	if (rc)
 		return rc;
 	fill_fsys(m);
@@ -464,6 +527,8 @@ static void take_down(struct mount *m)
 	settle_stop(m->settle, m->fsys.save_timeout);
 	if (m->catalog)
 		catalog_stop(m->catalog);
+	if (m->builds)
+		builds_stop(m->builds);
 	atomic_store(&signalled, NULL);
 	if (m->notify)
 		notify_stop(m->notify);
@@ -471,9 +536,13 @@ static void take_down(struct mount *m)
 		fuse_session_unmount(m->se);
 	if (m->se)
 		fuse_session_destroy(m->se);
+	handles_free(m->handles);
+	builds_free(m->builds);
+	buildstore_close(m->buildstore);
+	if (m->builds_dir >= 0)
+		close(m->builds_dir);
 	catalog_free(m->catalog);
 	notify_free(m->notify);
-	handles_free(m->handles);
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);
 	close_upper(m);
@@ -504,6 +573,8 @@ static int serve(struct mount *m, mount_ready_fn *ready, void *ready_arg, struct
 	if (!rc && m->settle)
 		rc = settle_start(m->settle);
 	if (!rc)
+		rc = builds_start_following(m->builds);
+	if (!rc)
 		rc = start_watcher(m);
 	pthread_sigmask(SIG_SETMASK, &m->signals, NULL);
 	if (!rc)
@@ -519,7 +590,8 @@ static int serve(struct mount *m, mount_ready_fn *ready, void *ready_arg, struct
 
 int mount_serve(const struct options *o, mount_ready_fn *ready, void *ready_arg, struct err *e)
 {
-	struct mount m = {.o = o, .wake = {-1, -1}, .kept_dir = -1, .journal_dir = -1};
+	struct mount m = {
+		.o = o, .wake = {-1, -1}, .kept_dir = -1, .journal_dir = -1, .builds_dir = -1};
 	int rc = serve(&m, ready, ready_arg, e);
 
 	take_down(&m);

@@ -41,6 +41,7 @@ struct notify {
 	pthread_cond_t ready;
 	/* protected by lock */
 	bool stopping;
+	bool pushing; /* the session is there */
 	unsigned int held;
 	struct push *first, **last;
 	size_t queued;
@@ -216,6 +217,9 @@ int notify_start(struct notify *n, struct fuse_session *se)
 	int rc;
 
 	n->se = se;
+	pthread_mutex_lock(&n->lock);
+	n->pushing = true;
+	pthread_mutex_unlock(&n->lock);
 	rc = pthread_create(&n->thread, NULL, notify_main, n);
 	n->started = rc == 0;
 	return -rc;
@@ -225,6 +229,7 @@ void notify_stop(struct notify *n)
 {
 	pthread_mutex_lock(&n->lock);
 	n->stopping = true;
+	n->pushing = false;
 	pthread_cond_broadcast(&n->ready);
 	pthread_mutex_unlock(&n->lock);
 	if (n->started)
@@ -241,6 +246,19 @@ void notify_expire(struct notify *n)
 		enqueue(n, inos[i], NULL);
 	if (count >= 0)
 		free(inos);
+}
+
+void notify_attributes(struct notify *n, uint64_t ino)
+{
+	int rc = 0;
+
+	/* Without pages to be dropped there is nothing that it could wait for. */
+	pthread_mutex_lock(&n->lock);
+	if (n->pushing)
+		rc = fuse_lowlevel_notify_inval_inode(n->se, ino, -1, 0);
+	pthread_mutex_unlock(&n->lock);
+	if (rc && rc != -ENOENT)
+		log_debug("op=notify ino=%llu error=%d", (unsigned long long)ino, rc);
 }
 
 /* ---- what a changed list means ---- */
@@ -369,4 +387,21 @@ void notify_changed(void *arg, enum catalog_event event, struct scope *scope, co
 	file_name(NAME_ENV, env, name);
 	versions_changed(n, node_number(dir, NODE_ENV, name), before, after);
 	versions_changed(n, node_number(archive, NODE_ENV, name), before, after);
+}
+
+void notify_build(void *arg, const struct scope *scope, const char *env, const char *version)
+{
+	uint64_t dir = scope_ino(scope), archive = node_number(dir, NODE_ARCHIVE, ".archived");
+	const uint64_t dirs[] = {dir, archive};
+	struct notify *n = arg;
+	char env_name[NAME_SIZE], version_name[NAME_SIZE];
+
+	file_name(NAME_ENV, env, env_name);
+	file_name(NAME_VERSION, version, version_name);
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+		uint64_t at = node_number(dirs[i], NODE_ENV, env_name);
+
+		at = node_number(at, NODE_VERSION, version_name);
+		notify_attributes(n, node_number(at, NODE_BUILD_LOG, "build.log"));
+	}
 }

@@ -39,6 +39,15 @@ void notify_changed(void *arg, enum catalog_event event, struct scope *scope, co
 		    const void *before, const void *after);
 
 /*
+ * The attributes of a file have changed: the kernel asks for them again, from when this returns.
+ * Waits for nothing, so that it may be called while requests are answered. Any thread.
+ */
+void notify_attributes(struct notify *n, uint64_t ino);
+
+/* The build.log of a version has (struct builds_conf.changed); arg is the struct notify. */
+void notify_build(void *arg, const struct scope *scope, const char *env, const char *version);
+
+/*
  * Makes the kernel ask again for everything that comes from a list: for a refresh that the user
  * asked for. Any thread.
  */

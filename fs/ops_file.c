@@ -11,6 +11,7 @@
 #include "client/buf.h"
 #include "client/cleanup.h"
 #include "fs/attr.h"
+#include "fs/buildlog.h"
 #include "fs/edit.h"
 #include "fs/handle.h"
 #include "fs/name.h"
@@ -114,8 +115,9 @@ static void note_seen(struct fsys *fs, struct node *n, pid_t by)
 	version_unref(v);
 }
 
+/* *grows: see buildlog_open(). */
 static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call *c,
-			  struct handle *h, struct err *e)
+			  struct handle *h, bool *grows, struct err *e)
 {
 	int rc;
 
@@ -123,6 +125,8 @@ static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call
 		return -EISDIR;
 	if (n->kind == NODE_CONTEXT)
 		return 0;
+	if (n->kind == NODE_BUILD_LOG)
+		return buildlog_open(fs, n, c, h, grows, e);
 	rc = tree_refresh(fs, n, c, e);
 	if (!rc)
 		note_seen(fs, n, by);
@@ -130,7 +134,7 @@ static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call
 }
 
 static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
-		     struct handle *h, struct err *e)
+		     struct handle *h, bool *grows, struct err *e)
 {
 	int rc;
 
@@ -143,7 +147,7 @@ static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struc
 		if (rc != -ESTALE || n->kind == NODE_LOCAL)
 			return rc;
 	}
-	return open_published(fs, n, by, c, h, e);
+	return open_published(fs, n, by, c, h, grows, e);
 }
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -153,6 +157,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h;
 	struct err e = ERR_INIT;
 	struct ops_wait w;
+	bool grows = false;
 	int rc;
 
 	if (!n)
@@ -163,7 +168,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	ops_wait_begin(&w, req);
-	rc = file_open(fs, n, fi->flags, fuse_req_ctx(req)->pid, &w.call, h, &e);
+	rc = file_open(fs, n, fi->flags, fuse_req_ctx(req)->pid, &w.call, h, &grows, &e);
 	ops_wait_end(&w);
 	if (rc) {
 		handle_free(fs->handles, h);
@@ -171,13 +176,31 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uintptr_t)h;
-	/* What is cached of a file whose time and size did not move is right; a log grows. */
-	fi->keep_cache = n->kind != NODE_BUILD_LOG && n->kind != NODE_LOCAL &&
-			 !node_was_edited(fs->nodes, n);
+	/* What is cached of a file whose time and size did not move is right. A log that may grow
+	 * is read past its size as the kernel knows it: that may be a moment old. */
+	fi->direct_io = grows;
+	fi->keep_cache = !grows && n->kind != NODE_LOCAL && !node_was_edited(fs->nodes, n);
 	/* Nothing is decided when a reader closes. */
 	fi->noflush = !h->writing;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_free(fs->handles, h);
+}
+
+static void read_build_log(fuse_req_t req, struct node *n, const struct handle *h, size_t size,
+			   uint64_t off)
+{
+	_cleanup_buf_ struct buf data = BUF_INIT(size);
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = buildlog_read(h, off, size, &w.call, &data, &e);
+	ops_wait_end(&w);
+	if (rc)
+		ops_reply_error(req, "read", tree_version_of(n), "build.log", rc, &e);
+	else
+		fuse_reply_buf(req, data.data, data.len);
 }
 
 static void read_context(fuse_req_t req, struct node *n, size_t size, uint64_t off)
@@ -212,6 +235,10 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 		return;
 	if (h->fd >= 0) {
 		ops_local_read(req, h, size, off);
+		return;
+	}
+	if (n->kind == NODE_BUILD_LOG) {
+		read_build_log(req, n, h, size, (uint64_t)off);
 		return;
 	}
 	if (!h->text) {

@@ -14,7 +14,7 @@
 #include "client/log.h"
 #include "fs/change.h"
 #include "fs/context_walk.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
 #include "fs/local.h"

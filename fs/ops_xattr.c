@@ -11,6 +11,7 @@
 #include "client/cleanup.h"
 #include "client/log.h"
 #include "client/utf8.h"
+#include "fs/buildlog.h"
 #include "fs/change.h"
 #include "fs/notify.h"
 #include "fs/pending.h"
@@ -57,6 +58,19 @@ static int refresh(fuse_req_t req, struct node *n, struct err *e)
 	return rc;
 }
 
+/* What is asked of the service when it is read. */
+static int get_fact(fuse_req_t req, struct node *n, const char *name, struct buf *value,
+		    struct err *e)
+{
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = buildlog_get(ops_fsys(req), n, name, &w.call, value, e);
+	ops_wait_end(&w);
+	return rc;
+}
+
 void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct node *n = ops_node(req, ino);
@@ -72,6 +86,8 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		rc = refresh(req, n, &e);
 	if (!rc && node_is_local(ops_fsys(req)->nodes, n) && is_user(name))
 		rc = ops_local_getxattr(ops_fsys(req), n, name, &value);
+	else if (!rc && buildlog_is_fact(name))
+		rc = get_fact(req, n, name, &value, &e);
 	else if (!rc)
 		rc = xattr_get(ops_fsys(req), n, name, &value);
 	if (rc)
@@ -185,6 +201,21 @@ static void discard(fuse_req_t req, struct node *n)
 	fuse_reply_err(req, -rc);
 }
 
+static void tell_build(fuse_req_t req, struct node *n, const char *value, int flags)
+{
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc = flags & XATTR_REPLACE ? -ENODATA : 0; /* it is never there */
+
+	ops_wait_begin(&w, req);
+	if (!rc && node_is_local(ops_fsys(req)->nodes, n))
+		rc = -EOPNOTSUPP;
+	if (!rc)
+		rc = buildlog_set(ops_fsys(req), n, value, &w.call, &e);
+	ops_wait_end(&w);
+	fuse_reply_err(req, rc == -ECANCELED ? EINTR : rc == -EBADMSG ? EIO : -rc);
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		  int flags)
 {
@@ -206,6 +237,12 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		catalog_expire(ops_fsys(req)->catalog);
 		notify_expire(ops_fsys(req)->notify);
 		fuse_reply_err(req, 0);
+	} else if (strcmp(name, XATTR_BUILD) == 0) {
+		rc = copy_text(value, size, &text);
+		if (rc)
+			fuse_reply_err(req, -rc);
+		else
+			tell_build(req, n, text, flags);
 	} else if (node_is_local(ops_fsys(req)->nodes, n)) {
 		rc = ops_local_setxattr(ops_fsys(req), n, name, value, size, flags);
 		fuse_reply_err(req, -rc);

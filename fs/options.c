@@ -40,6 +40,8 @@ static const struct option {
 	 "memory for the content of build contexts, with K, M or G (64M)"},
 	{"store", TEXT, AT(store), "FILE",
 	 "the embedded service's file ($XDG_DATA_HOME/mlenvfs/store.db)"},
+	{"builder", TEXT, AT(builder), "PROGRAM",
+	 "what builds images in it: auto (default), buildah, podman, docker, none or a path"},
 	{"anonymous", FLAG, AT(anonymous), NULL, "show anonymous environments"},
 	{"delete", DELETE, AT(delete_permanent), "HOW",
 	 "what the first rm does: archive (default) or permanent"},
@@ -104,6 +106,7 @@ void options_clear(struct options *o)
 	free(o->arm_endpoint);
 	free(o->api_version);
 	free(o->store);
+	free(o->builder);
 	free(o->log_file);
 	free(o->kernel);
 	for (size_t i = 0; i < o->n_registries; i++)

@@ -33,6 +33,7 @@ struct options {
 	unsigned readahead;
 	uint64_t cache_memory; /* bytes */
 	char *store;
+	char *builder;
 	char *log_file;
 	enum log_level log_level;
 	bool anonymous;

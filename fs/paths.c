@@ -34,17 +34,27 @@ char *paths_store(void)
 	return n < 0 ? NULL : path;
 }
 
-char *paths_drafts(const char *name)
+static char *state_path(const char *part, const char *name)
 {
 	const char *state = getenv("XDG_STATE_HOME");
 	char *path;
 	int n;
 
 	if (state && state[0] == '/')
-		n = asprintf(&path, "%s/mlenvfs/drafts/%s", state, name);
+		n = asprintf(&path, "%s/mlenvfs/%s/%s", state, part, name);
 	else
-		n = asprintf(&path, "%s/.local/state/mlenvfs/drafts/%s", home(), name);
+		n = asprintf(&path, "%s/.local/state/mlenvfs/%s/%s", home(), part, name);
 	return n < 0 ? NULL : path;
+}
+
+char *paths_drafts(const char *name)
+{
+	return state_path("drafts", name);
+}
+
+char *paths_builds(const char *name)
+{
+	return state_path("builds", name);
 }
 
 int paths_make_parents(const char *path)

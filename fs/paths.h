@@ -16,6 +16,9 @@ char *paths_store(void);
  */
 char *paths_drafts(const char *name);
 
+/* The same with builds/NAME: what is remembered of one source's image builds. */
+char *paths_builds(const char *name);
+
 /* Makes the directories that lead to the file path, each 0700. 0 or a negative errno. */
 int paths_make_parents(const char *path);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "client/conda.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/name.h"
 #include "fs/spec.h"
 
@@ -72,8 +72,6 @@ int render_size(struct node_table *t, struct node *n, const struct version *v, e
 	int rc;
 
 	*size = 0;
-	if (kind == NODE_BUILD_LOG)
-		return 0;
 	if (sizes.of != v)
 		sizes = (struct node_sizes){v, -1, -1, -1};
 	if (*size_field(&sizes, kind) < 0) {

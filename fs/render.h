@@ -12,9 +12,9 @@
 enum { RENDER_MAX = 16 * 1024 * 1024 };
 
 /*
- * Appends the file's text; kind is NODE_SPEC, NODE_CONDA, NODE_DOCKERFILE (derived) or
- * NODE_BUILD_LOG. Conda text that the service still has as the user wrote it is given as it is, and
- * so is text that is neither JSON nor YAML. 0, -ENOMEM or -EFBIG.
+ * Appends the file's text; kind is NODE_SPEC, NODE_CONDA or NODE_DOCKERFILE (derived). Conda text
+ * that the service still has as the user wrote it is given as it is, and so is text that is neither
+ * JSON nor YAML. 0, -ENOMEM or -EFBIG.
  */
 int render_file(const struct version *v, enum node_kind kind, struct buf *out);
 

@@ -8,7 +8,7 @@
 
 #include "cache/catalog.h"
 #include "client/cleanup.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/name.h"
 #include "fs/tree_int.h"
 #include "fs/whiteout.h"

@@ -14,13 +14,21 @@
 enum { XATTR_NAME_SIZE = 256 };
 
 const char *const xattr_facts[] = {
-	"user.azureml.id",          "user.azureml.reference",
-	"user.azureml.type",        "user.azureml.stage",
-	"user.azureml.created_at",  "user.azureml.created_by",
-	"user.azureml.modified_at", "user.azureml.modified_by",
-	"user.azureml.context_uri", "user.azureml.image",
-	"user.azureml.build_state", "user.mlenvfs.state",
-	"user.mlenvfs.error",       NULL,
+	"user.azureml.id",
+	"user.azureml.reference",
+	"user.azureml.type",
+	"user.azureml.stage",
+	"user.azureml.created_at",
+	"user.azureml.created_by",
+	"user.azureml.modified_at",
+	"user.azureml.modified_by",
+	"user.azureml.context_uri",
+	XATTR_IMAGE,
+	XATTR_BUILD_STATE,
+	XATTR_BUILD_STAGE,
+	"user.mlenvfs.state",
+	"user.mlenvfs.error",
+	NULL,
 };
 
 static int add_text(struct buf *out, const char *text)
@@ -73,8 +81,6 @@ static int get_azureml(const struct node *n, const struct version *v, const char
 		return add_text(out, v->modified_by);
 	if (strcmp(what, "context_uri") == 0)
 		return add_uri(out, v->context_uri);
-	if (strcmp(what, "build_state") == 0)
-		return buf_addstr(out, "Unknown");
 	return -ENODATA;
 }
 

@@ -20,6 +20,10 @@ enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 #define XATTR_TAG         "user.tag."
 #define XATTR_DESCRIPTION "user.description"
 #define XATTR_AZUREML     "user.azureml."
+#define XATTR_IMAGE       "user.azureml.image"
+#define XATTR_BUILD_STATE "user.azureml.build_state"
+#define XATTR_BUILD_STAGE "user.azureml.build_stage"
+#define XATTR_BUILD       "user.azureml.build"
 #define XATTR_ERROR       "user.mlenvfs.error"
 #define XATTR_STATE       "user.mlenvfs.state"
 #define XATTR_MLENVFS     "user.mlenvfs."
@@ -29,7 +33,8 @@ enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 
 /*
  * Appends the value. -ENODATA when n has no such attribute, -EOPNOTSUPP for namespaces other than
- * user.*, -E2BIG when the value is larger than an attribute can be. Makes no request.
+ * user.*, -E2BIG when the value is larger than an attribute can be. Makes no request: what is known
+ * of images and builds is not here but in buildlog.h.
  */
 int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out);
 

@@ -2,7 +2,7 @@
 #include "client/asset_json.h"
 #include "client/cleanup.h"
 #include "client/yamltree.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/spec.h"
 
 #define WS "/subscriptions/s/resourceGroups/g/providers/M.L/workspaces/ws"

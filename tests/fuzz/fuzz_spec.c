@@ -1,6 +1,6 @@
 /* spec.yml: what is accepted is rendered, and the rendered text is the same record again. */
 #include "client/cleanup.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/spec.h"
 
 static const char *const FUZZ_SEEDS[] = {

@@ -13,7 +13,7 @@
 
 #include "client/cleanup.h"
 #include "client/conda.h"
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 #include "fs/spec.h"
 
 enum { TEXT_MAX = 16 * 1024 * 1024 };

@@ -1,4 +1,4 @@
-#include "fs/dockerfile.h"
+#include "client/dockerfile.h"
 
 #include <ctype.h>
 #include <string.h>

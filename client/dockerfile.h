@@ -2,8 +2,8 @@
  * dockerfile - the Dockerfile that image (+ conda) amounts to. Derived, for reading; labelled so in
  * a comment. Source: spec-yaml.md section 6.
  */
-#ifndef MLENVFS_FS_DOCKERFILE_H
-#define MLENVFS_FS_DOCKERFILE_H
+#ifndef MLENVFS_CLIENT_DOCKERFILE_H
+#define MLENVFS_CLIENT_DOCKERFILE_H
 
 #include "client/asset.h"
 #include "client/buf.h"
