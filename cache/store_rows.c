@@ -52,13 +52,49 @@ static void *make_list(enum record_kind kind, void **items, size_t n)
 	return version_list_take((struct version **)items, n);
 }
 
-/* Appends what tells an item from the others of its list. */
+static int add_part(struct buf *out, const char *s)
+{
+	return buf_add(out, s ? s : "", s ? strlen(s) + 1 : 1);
+}
+
+/*
+ * Appends what tells an item from the others of its list. Names sort (memcmp) as the items of a
+ * list do, and end a scope's parts with NUL.
+ */
 static int add_name(enum record_kind kind, const void *item, struct buf *out)
 {
-	if (kind == RECORD_SCOPE)
-		return scope_key(out, item);
-	return buf_addstr(out, kind == RECORD_ENV ? ((const struct env *)item)->name
-						  : ((const struct version *)item)->version);
+	const struct scope *s = item;
+
+	if (kind == RECORD_ENV)
+		return buf_addstr(out, ((const struct env *)item)->name);
+	if (kind == RECORD_VERSION)
+		return buf_addstr(out, ((const struct version *)item)->version);
+	(void)buf_addch(out, s->kind == SCOPE_REGISTRY ? '1' : '0');
+	(void)add_part(out, s->name);
+	(void)add_part(out, s->subscription);
+	return add_part(out, s->resource_group);
+}
+
+/* Appends the key (scope_key()) of the scope that has that name; -EINVAL when it is none. */
+static int add_scope_key(const char *name, size_t len, struct buf *out)
+{
+	const char *parts[3], *at = name + 1;
+	struct scope s = {.kind = SCOPE_WORKSPACE};
+
+	if (len < 2 || name[len - 1])
+		return -EINVAL;
+	for (int i = 0; i < 3; i++) {
+		if (at >= name + len)
+			return -EINVAL;
+		parts[i] = at;
+		at += strlen(at) + 1;
+	}
+	if (name[0] == '1')
+		s.kind = SCOPE_REGISTRY;
+	s.name = parts[0];
+	s.subscription = parts[1];
+	s.resource_group = parts[2];
+	return scope_key(out, &s);
 }
 
 /* ---- the head of a list ---- */
@@ -331,7 +367,9 @@ static int drop_below(struct rows *w, const void *name, size_t len)
 	}
 	if (w->kind != RECORD_SCOPE || rc)
 		return rc;
-	rc = buf_add(&key, name, len);
+	rc = add_scope_key(name, len, &key);
+	if (rc == -EINVAL)
+		return 0;
 	if (!rc)
 		rc = rows_drop_below(w->db, w->conn, key.data, key.len);
 	if (!rc) {

@@ -341,7 +341,8 @@ int cmd_mount(int argc, char **argv)
 	if (source_uri_parse(o.source, &uri, &e))
 		status = cmd_usage("mount", "%s", e.msg);
 	source_uri_clear(&uri);
-	if (!status && (make_absolute(&o.store) || make_absolute(&o.log_file)))
+	if (!status &&
+	    (make_absolute(&o.store) || make_absolute(&o.cache_dir) || make_absolute(&o.log_file)))
 		status = CMD_FAILED;
 	if (!status)
 		status = check_mountpoint(&o);

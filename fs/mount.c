@@ -18,6 +18,7 @@
 #include "client/log.h"
 #include "client/turns.h"
 #include "fs/backend.h"
+#include "fs/disk.h"
 #include "fs/edits.h"
 #include "fs/fsys.h"
 #include "fs/freename.h"
@@ -47,6 +48,7 @@ enum {
 struct mount {
 	const struct options *o;
 	struct backend *backend;
+	struct disk *disk;
 	struct node_table *nodes;
 	struct local *local;
 	struct upper_run *run;
@@ -203,6 +205,8 @@ static int open_catalog(struct mount *m, struct err *e)
 		.max_in_flight = o->max_requests + INTERACTIVE_SPARE,
 		.readahead_max = o->readahead,
 		.content_max = o->cache_memory,
+		.store = disk_store(m->disk),
+		.view = disk_view(m->disk),
 		.changed = notify_changed,
 		.changed_arg = m->notify,
 	};
@@ -230,6 +234,7 @@ static void fill_fsys(struct mount *m)
 		.nodes = m->nodes,
 		.handles = m->handles,
 		.notify = m->notify,
+		.disk = m->disk,
 		.whiteouts = m->whiteouts,
 		.emptied = m->emptied,
 		.delete_permanent = o->delete_permanent,
@@ -365,6 +370,8 @@ static int open_layers(struct mount *m, struct err *e)
 {
 	int rc = backend_open(m->o, &m->backend, e);
 
+	if (!rc)
+		rc = disk_open(m->o, m->backend, &m->disk);
 	if (rc)
 		return rc;
 	m->nodes = node_table_new();
@@ -473,6 +480,7 @@ static void take_down(struct mount *m)
 		fuse_session_destroy(m->se);
 	catalog_free(m->catalog);
 	notify_free(m->notify);
+	disk_close(m->disk);
 	handles_free(m->handles);
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);

@@ -32,6 +32,8 @@ struct options {
 	unsigned max_requests;
 	unsigned readahead;
 	uint64_t cache_memory; /* bytes */
+	uint64_t cache_size;   /* bytes on the disk; 0: none */
+	char *cache_dir;       /* NULL: where the user's caches are */
 	char *store;
 	char *log_file;
 	enum log_level log_level;

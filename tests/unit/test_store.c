@@ -288,19 +288,30 @@ static void scopes_that_left_take_everything_along(void **state)
 {
 	struct place *p = *state;
 	struct scope fields = {.name = "ws", .subscription = "sub", .resource_group = "group"};
-	struct scope *item = scope_new(&fields);
-	struct scope_list *one = scope_list_take(&item, 1), *none = scope_list_take(NULL, 0);
+	struct scope other = {.kind = SCOPE_REGISTRY, .name = "a"};
+	struct scope *items[] = {scope_new(&other), scope_new(&fields)};
+	struct scope_list *two = scope_list_take(items, 2), *one;
 	struct buf view = {.data = (char *)(uintptr_t) "view", .len = 4, .max = 8};
-	struct store_list l = {.kind = RECORD_SCOPE, .key = &view};
+	struct store_list l = {.kind = RECORD_SCOPE, .key = &view}, envs = envs_list();
+	struct store_found found;
 
-	store_put_list(p->s, &l, one, 1, true);
+	store_put_list(p->s, &l, two, 1, true);
 	put_versions(p->s, "e0", "text", 1);
+	put_envs(p->s, 1, -1, NULL, 1);
 	flush(p->s);
-	store_put_list(p->s, &l, none, 2, true);
+	assert_int_equal(store_get_list(p->s, &l, &found), 0);
+	assert_int_equal(((struct scope_list *)found.list)->count, 2);
+	assert_true(scope_equal(((struct scope_list *)found.list)->items[0], two->items[0]));
+	scope_list_unref(found.list);
+	assert_versions(p->s, "e0", "text");
+	items[0] = scope_ref(two->items[1]);
+	one = scope_list_take(items, 1);
+	store_put_list(p->s, &l, one, 2, true);
 	flush(p->s);
 	assert_versions(p->s, "e0", "");
+	assert_int_equal(store_get_list(p->s, &envs, &found), -ENOENT);
 	scope_list_unref(one);
-	scope_list_unref(none);
+	scope_list_unref(two);
 }
 
 /* ---- contexts, content and facts ---- */
