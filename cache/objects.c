@@ -34,6 +34,7 @@ struct objects {
 	int keys;
 	uint64_t max;
 	_Atomic uint64_t used; /* bytes, as far as this process knows; others add, too */
+	_Atomic uint64_t evicted;
 	atomic_uint next_temp;
 	pthread_mutex_t trimming; /* one at a time */
 	bool counted;             /* protected by trimming */
@@ -320,8 +321,11 @@ static void trim_when_full(struct objects *o)
 	if (!o->counted && !objects_count(o, &report))
 		o->counted = true;
 	pthread_mutex_unlock(&o->trimming);
-	if (due && atomic_load(&o->used) > o->max &&
-	    objects_prune(o, o->max / 10 * TRIM_TO, &report))
+	if (!due || atomic_load(&o->used) <= o->max)
+		return;
+	if (!objects_prune(o, o->max / 10 * TRIM_TO, &report))
+		atomic_fetch_add(&o->evicted, report.removed);
+	else
 		log_warn("op=cache error=\"the cache can't be made smaller\"");
 }
 
@@ -345,6 +349,11 @@ int objects_put(struct objects *o, const void *key, size_t len, const void *data
 	if (!rc)
 		trim_when_full(o);
 	return rc;
+}
+
+uint64_t objects_evicted(const struct objects *o)
+{
+	return atomic_load(&o->evicted);
 }
 
 /* ---- all of them ---- */

@@ -47,6 +47,9 @@ _must_check_ int objects_get(struct objects *o, const void *key, size_t len, str
 _must_check_ int objects_put(struct objects *o, const void *key, size_t len, const void *data,
 			     size_t size);
 
+/* How many were removed to make room, by this process. */
+uint64_t objects_evicted(const struct objects *o);
+
 /* What a look at all of them found, or what was done. */
 struct objects_report {
 	uint64_t count; /* objects that are left */

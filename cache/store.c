@@ -152,12 +152,14 @@ void store_close(struct store *s)
 int store_flush(struct store *s, int64_t deadline)
 {
 	const struct timespec until = clock_timespec(deadline);
+	uint64_t target;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->lock);
-	while (s->n_jobs && !rc)
+	target = s->queued;
+	while (s->written < target && !rc)
 		rc = pthread_cond_timedwait(&s->idle, &s->lock, &until);
-	rc = s->n_jobs ? -ETIMEDOUT : 0;
+	rc = s->written < target ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&s->lock);
 	return rc;
 }
@@ -167,6 +169,7 @@ void store_get_stats(struct store *s, struct store_stats *out)
 	pthread_mutex_lock(&s->lock);
 	*out = s->stats;
 	out->queued = s->n_jobs;
+	out->evicted = objects_evicted(s->objects);
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -127,7 +127,8 @@ struct store_stats {
 	uint64_t damaged; /* what was found damaged, and dropped */
 	uint64_t lost;    /* what could not be kept */
 	size_t queued;
-	bool off; /* the database is of no use any more */
+	uint64_t evicted; /* content that had to go, for other content */
+	bool off;         /* the database is of no use any more */
 };
 void store_get_stats(struct store *s, struct store_stats *out);
 

@@ -67,12 +67,13 @@ struct store {
 	bool started;
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* something is queued, or the end has come */
-	pthread_cond_t idle; /* nothing is queued or being written */
+	pthread_cond_t idle; /* a batch was written */
 	/* protected by lock */
 	bool stopping;
 	int64_t stop_at; /* clock_mono(): what is not written then is not */
 	struct job *first, **last;
-	size_t n_jobs; /* waiting and being written */
+	size_t n_jobs;            /* waiting and being written */
+	uint64_t queued, written; /* jobs, since the start; they are written in order */
 	size_t content_bytes;
 	size_t scope_drops;      /* JOB_DROP_SCOPE among them */
 	struct hashmap *pending; /* key -> the newest job of that list, context or fact */

@@ -100,6 +100,7 @@ static bool job_queue(struct store *s, struct job *j)
 	*s->last = j;
 	s->last = &j->next;
 	s->n_jobs++;
+	s->queued++;
 	s->content_bytes += j->size;
 	s->scope_drops += j->type == JOB_DROP_SCOPE;
 	pthread_cond_signal(&s->work);

@@ -274,13 +274,13 @@ static void end_batch(struct store *s, const struct batch *b)
 		if (hashmap_get(s->pending, j->key.data, j->key.len) == j)
 			hashmap_remove(s->pending, j->key.data, j->key.len);
 		s->n_jobs--;
+		s->written++;
 		s->content_bytes -= j->size;
 		s->scope_drops -= j->type == JOB_DROP_SCOPE;
 		s->stats.lost += b->failed && j->type != JOB_CONTENT;
 	}
 	s->stats.written += b->failed ? 0 : b->rows;
-	if (!s->n_jobs)
-		pthread_cond_broadcast(&s->idle);
+	pthread_cond_broadcast(&s->idle);
 }
 
 static void free_jobs(struct job *j)

@@ -101,6 +101,7 @@ int disk_status(const struct disk *d, cJSON *status)
 	cJSON_AddNumberToObject(c, "found", (double)s.read);
 	cJSON_AddNumberToObject(c, "rows_written", (double)s.written);
 	cJSON_AddNumberToObject(c, "content_written", (double)s.content);
+	cJSON_AddNumberToObject(c, "evicted", (double)s.evicted);
 	cJSON_AddNumberToObject(c, "waiting", (double)s.queued);
 	cJSON_AddNumberToObject(c, "damaged", (double)s.damaged);
 	cJSON_AddNumberToObject(c, "lost", (double)s.lost);

@@ -381,6 +381,7 @@ static int open_layers(struct mount *m, struct err *e)
 	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
 	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify)
 		return -ENOMEM;
+	notify_remember(m->notify, disk_store(m->disk));
 	rc = m->o->ro ? 0 : open_drafts(m, e);
 	if (!rc)
 		rc = open_catalog(m, e);

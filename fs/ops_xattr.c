@@ -15,6 +15,7 @@
 #include "fs/notify.h"
 #include "fs/pending.h"
 #include "fs/tree.h"
+#include "fs/warm.h"
 #include "fs/xattr.h"
 
 /* Answers a size query or a value, as getxattr(2) and listxattr(2) have it. */
@@ -185,6 +186,21 @@ static void discard(fuse_req_t req, struct node *n)
 	fuse_reply_err(req, -rc);
 }
 
+static void warm(fuse_req_t req, struct node *n, const char *value, size_t size)
+{
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = warm_node(ops_fsys(req), n, value, size, &w.call, &e);
+	ops_wait_end(&w);
+	if (rc)
+		ops_reply_error(req, "warm", n, NULL, rc, &e);
+	else
+		fuse_reply_err(req, 0);
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		  int flags)
 {
@@ -196,6 +212,10 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		return;
 	if (strcmp(name, XATTR_DISCARD) == 0) {
 		discard(req, n);
+		return;
+	}
+	if (strcmp(name, XATTR_WARM) == 0) {
+		warm(req, n, value, size);
 		return;
 	}
 	if (is_of_version(name))

@@ -169,7 +169,7 @@ static int parse_number(const char *value, uint64_t max, uint64_t *out)
 	return 0;
 }
 
-static int parse_size(const char *value, uint64_t *out)
+int options_size(const char *value, uint64_t *out)
 {
 	static const char units[] = "KMG";
 	char digits[32];
@@ -244,7 +244,7 @@ static int set(struct options *o, const struct option *opt, const char *value)
 		*(uid_t *)at = rc ? *(uid_t *)at : (uid_t)number;
 		break;
 	case SIZE:
-		return parse_size(value, at);
+		return options_size(value, at);
 	case LEVEL:
 		return parse_level(value, (enum log_level *)at);
 	case REGISTRY:

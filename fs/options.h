@@ -57,6 +57,9 @@ void options_clear(struct options *o);
  */
 int options_parse(struct options *o, const char *text, struct err *e);
 
+/* Reads a size: a number of bytes, or one with K, M or G. 0 or -EINVAL. */
+int options_size(const char *value, uint64_t *out);
+
 /* Prints the table as help text. */
 void options_help(FILE *to);
 
