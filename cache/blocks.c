@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/store.h"
 #include "client/cleanup.h"
 
 /* One block's bytes. Immutable, reference-counted. */
@@ -164,6 +165,27 @@ const struct fetch_kind fetch_block = {
 	.ahead = block_ahead,
 	.describe = block_describe,
 };
+
+/* ---- on the disk ---- */
+
+int block_recall(struct catalog *c, const struct want *w, void **out)
+{
+	_cleanup_buf_ struct buf content = BUF_INIT(BLOCK_SIZE);
+
+	*out = NULL;
+	if (store_get_content(c->conf.store, w->key.data, w->key.len, &content) ||
+	    content.len != block_len(w->file, w->index))
+		return -ENOENT;
+	*out = block_new(&content);
+	return *out ? 0 : -ENOENT;
+}
+
+void block_keep(struct catalog *c, const struct want *w, void *block)
+{
+	struct block *b = block_ref(block);
+
+	store_put_content(c->conf.store, w->key.data, w->key.len, b->data, b->len, block_unref, b);
+}
 
 /* ---- reading ---- */
 

@@ -17,4 +17,8 @@ extern const struct fetch_kind fetch_block; /* want: block_key(), scope, context
 /* Appends the key of a block to key. 0 or a negative errno. */
 int block_key(struct buf *key, const struct want *w);
 
+/* The block of w on the disk, a reference: 0 or -ENOENT. And how it gets there. Without locks. */
+int block_recall(struct catalog *c, const struct want *w, void **out);
+void block_keep(struct catalog *c, const struct want *w, void *block);
+
 #endif

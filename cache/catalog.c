@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/behind.h"
 #include "cache/blocks.h"
 #include "cache/catalog_int.h"
 #include "cache/fetch.h"
 #include "cache/lists.h"
+#include "cache/recall.h"
 #include "cache/written.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
@@ -54,6 +56,7 @@ struct entry_time catalog_time(const struct catalog *c)
 		.refresh = c->conf.refresh,
 		.negative = c->conf.negative,
 		.floor = c->floor,
+		.away = c->away,
 	};
 }
 
@@ -72,6 +75,7 @@ static void catalog_release(struct catalog *c)
 {
 	struct entry *trash = NULL;
 
+	behind_clear(c, &trash);
 	if (c->places)
 		hashmap_filter(c->places, free_place, &trash);
 	hashmap_free(c->places);
@@ -82,6 +86,7 @@ static void catalog_release(struct catalog *c)
 	entry_trash_free(trash);
 	written_free(c->written);
 	turns_free(c->turns);
+	buf_free(&c->view);
 	free(c);
 }
 
@@ -92,8 +97,8 @@ static bool catalog_fill(struct catalog *c)
 	c->contexts = lru_new(CATALOG_CONTEXT_BYTES, CATALOG_CONTEXTS);
 	c->blocks = lru_new(c->conf.content_max, SIZE_MAX);
 	c->written = written_new();
-	return c->scopes && c->places && c->contexts && c->blocks && c->written &&
-	       !turns_new(&c->turns);
+	return !buf_addstr(&c->view, c->conf.view ? c->conf.view : "") && c->scopes && c->places &&
+	       c->contexts && c->blocks && c->written && !turns_new(&c->turns);
 }
 
 struct catalog *catalog_new(const struct catalog_conf *conf, struct err *e)
@@ -112,6 +117,8 @@ struct catalog *catalog_new(const struct catalog_conf *conf, struct err *e)
 	if (!c->conf.now)
 		c->conf.now = clock_mono;
 	c->epoch = 1;
+	c->behind.last = &c->behind.first;
+	c->view = (struct buf)BUF_INIT(CATALOG_KEY_MAX);
 	if (!catalog_fill(c) || lock_init(&c->lock))
 		goto err_catalog;
 	c->flights = flights_new(&flights, e);
@@ -308,6 +315,7 @@ static void scopes_add(struct catalog *c, struct scope *s)
 {
 	struct entry *entry = c->scopes;
 	struct scope_list *list = NULL;
+	const struct want w = {.kind = &fetch_scopes};
 	struct entry_time t;
 	void *old = NULL;
 
@@ -316,10 +324,13 @@ static void scopes_add(struct catalog *c, struct scope *s)
 	if (entry->snapshot)
 		list = list_with(entry->snapshot, s);
 	c->epoch++;
-	if (list)
+	if (list) {
+		recall_change(c, &w, list, t.now - entry->stamp);
 		old = entry_amend(entry, c->epoch, list, &t);
-	else
+	} else {
 		entry_invalidate(entry, c->epoch);
+		recall_drop(c, &w);
+	}
 	c->epoch++;
 	catalog_unlock(c);
 	scope_list_unref(old);
@@ -328,7 +339,9 @@ static void scopes_add(struct catalog *c, struct scope *s)
 int catalog_create_workspace(struct catalog *c, const char *name, struct call *call,
 			     struct scope **out, struct err *e)
 {
+	const struct want scopes = {.kind = &fetch_scopes};
 	struct source *source = c->conf.source;
+	struct store_doubt *doubt;
 	bool stopped;
 	int rc;
 
@@ -338,9 +351,11 @@ int catalog_create_workspace(struct catalog *c, const char *name, struct call *c
 	catalog_unlock(c);
 	if (stopped)
 		return fetch_stopped(e);
+	doubt = recall_doubt(c, &scopes);
 	rc = source->ops->create_workspace(source, name, call, out, e);
 	if (!rc)
 		scopes_add(c, *out);
+	recall_doubt_end(c, doubt, !rc);
 	return rc;
 }
 
@@ -357,6 +372,7 @@ struct survey {
 	int64_t now;
 	int64_t oldest; /* age */
 	size_t lists;
+	size_t unconfirmed;
 };
 
 static void survey_take(struct survey *s, const struct entry *entry)
@@ -364,6 +380,7 @@ static void survey_take(struct survey *s, const struct entry *entry)
 	if (!entry)
 		return;
 	s->lists++;
+	s->unconfirmed += entry->snapshot && entry->remembered;
 	if (entry->snapshot && s->now - entry->stamp > s->oldest)
 		s->oldest = s->now - entry->stamp;
 }
@@ -394,9 +411,12 @@ void catalog_get_stats(struct catalog *c, struct catalog_stats *out)
 	catalog_lock(c);
 	*out = c->stats;
 	out->content_bytes = lru_weight(c->blocks);
+	out->behind = c->behind.waiting + c->behind.running;
+	out->away = c->away != 0;
 	survey_take(&s, c->scopes);
 	hashmap_filter(c->places, survey_place, &s);
 	catalog_unlock(c);
 	out->oldest_age = s.oldest;
 	out->lists = s.lists;
+	out->unconfirmed = s.unconfirmed;
 }

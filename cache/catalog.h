@@ -7,10 +7,16 @@
  * ones, so an interrupted reader does not end what others wait for, and a flight that nobody waits
  * for any more is cancelled.
  *
+ * On the disk (store.h): what is not known is looked for there first. What is found of lists is
+ * used at once, however old, and the service is asked behind; what it says then is told as any
+ * change is. So a mount shows what the one before knew, without a request, and goes on to when
+ * there is no network.
+ *
  * Freshness: a snapshot younger than `refresh` is used as it is. An older one is fetched again by
  * the first reader; when that fails because the service can't be reached or does not answer
  * properly, the old snapshot is used (and the failure logged and counted), else the error is
- * returned. Errors are remembered for a moment (negative entries), so that a loop over a
+ * returned. While the service is known to be away, nobody waits for it who can have an old
+ * snapshot. Errors are remembered for a moment (negative entries), so that a loop over a
  * failing directory does not hammer the service. Every entry carries an epoch: an answer that
  * was asked for before the entry was last changed or invalidated is dropped.
  *
@@ -31,6 +37,7 @@
 
 struct buf;
 struct catalog;
+struct store;
 
 /* Something that readers may have seen has changed; what it names is borrowed for the call. */
 enum catalog_event {
@@ -55,14 +62,16 @@ typedef void catalog_changed_fn(void *arg, enum catalog_event event, struct scop
 				const char *env, const void *before, const void *after);
 
 struct catalog_conf {
-	struct source *source;       /* borrowed; must outlive the catalog */
-	int64_t refresh;             /* ns a list counts as fresh */
-	int64_t negative;            /* ns an error is remembered */
-	int64_t request_deadline;    /* ns one flight may take */
-	unsigned int max_in_flight;  /* workers */
-	unsigned int readahead_max;  /* window of sibling environments; 0: no readahead */
-	size_t content_max;          /* bytes of context content kept in memory */
-	int64_t (*now)(void);        /* NULL: clock_mono */
+	struct source *source;      /* borrowed; must outlive the catalog */
+	int64_t refresh;            /* ns a list counts as fresh */
+	int64_t negative;           /* ns an error is remembered */
+	int64_t request_deadline;   /* ns one flight may take */
+	unsigned int max_in_flight; /* workers */
+	unsigned int readahead_max; /* window of sibling environments; 0: no readahead */
+	size_t content_max;         /* bytes of context content kept in memory */
+	struct store *store;        /* the disk; NULL: none. Borrowed; must outlive the catalog */
+	const char *view;     /* which scopes the source shows, of all that it could; copied */
+	int64_t (*now)(void); /* NULL: clock_mono */
 	catalog_changed_fn *changed; /* may be NULL */
 	void *changed_arg;
 };
@@ -73,10 +82,15 @@ struct catalog_stats {
 	uint64_t joined;  /* waited for a flight that was under way */
 	uint64_t prefetched;
 	uint64_t bulk;  /* of the flights, those for a traversal */
-	uint64_t stale; /* answered with an old snapshot because the service failed */
+	uint64_t remembered; /* answered with what was on the disk, before the service was asked */
+	uint64_t recalled;   /* found on the disk */
+	uint64_t stale;      /* answered with an old snapshot because the service failed */
 	uint64_t errors;
+	size_t behind; /* requests that are still to be made for such answers */
+	bool away;     /* the service did not answer lately */
 	size_t content_bytes;
 	size_t lists;          /* lists that are known, or of which an error is remembered */
+	size_t unconfirmed;    /* of those: remembered, and the service was not asked yet */
 	int64_t oldest_age;    /* ns: age of the oldest list in use */
 	char last_error[256];  /* why the last failed flight failed; "" when none did */
 	int64_t last_error_at; /* clock_wall() time */

@@ -2,9 +2,9 @@
  * catalog_int - what the parts of the catalog (catalog.c, fetch.c, lists.c, blocks.c,
  * change.c) share.
  *
- * Lock order: struct call -> the flights' lock or the turns', catalog -> the flights' lock. Nothing
- * else nests; the catalog's lock and a call's are never held together. The source, the changed
- * callback and the freeing of snapshots run without any of them.
+ * Lock order: struct call -> the flights' lock or the turns', catalog -> the flights' lock or the
+ * store's. Nothing else nests; the catalog's lock and a call's are never held together. The source,
+ * the changed callback and the freeing of snapshots run without any of them.
  */
 #ifndef MLENVFS_CACHE_CATALOG_INT_H
 #define MLENVFS_CACHE_CATALOG_INT_H
@@ -23,6 +23,7 @@
 #include "cache/readahead.h"
 #include "client/buf.h"
 
+struct fetch;
 struct turns;
 struct written;
 
@@ -45,16 +46,26 @@ struct place {
 	uint64_t seen; /* the renewal of the list of scopes that it was in last */
 };
 
+/* What waits to be asked for behind (behind.h), and how much of it is under way. */
+struct behind_queue {
+	struct fetch *first, **last;
+	size_t waiting;
+	unsigned int running;
+};
+
 struct catalog {
 	struct catalog_conf conf;
 	struct flights *flights;
+	struct buf view;     /* the key of the list of scopes on the disk */
 	struct turns *turns; /* one change at a time for one name */
 	pthread_mutex_t lock;
 	/* protected by lock */
 	bool stopped;
 	uint64_t epoch; /* counts changes; see entry.h */
 	uint64_t floor; /* the epoch of the last catalog_expire() */
+	uint64_t away;  /* the epoch in which the service was last away; 0: it is there */
 	uint64_t renewals;
+	struct behind_queue behind;
 	struct entry *scopes;
 	struct hashmap *places; /* identity of a scope -> struct place */
 	struct lru *contexts;   /* scope, URI -> struct context */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "cache/lists.h"
+#include "cache/recall.h"
 #include "cache/written.h"
 #include "client/cleanup.h"
 #include "client/turns.h"
@@ -26,6 +27,7 @@ struct change {
 	struct buf key;      /* of the scope */
 	struct buf name;     /* for its turn */
 	struct turn turn;
+	struct store_doubt *doubts[2]; /* of its versions, of the environments */
 };
 
 /* ---- entries (all under the lock) ---- */
@@ -88,15 +90,28 @@ static void *envs_with(const void *list, const char *name, void *record)
 static const struct list_ops versions_ops = {&fetch_versions, versions_with};
 static const struct list_ops envs_ops = {&fetch_envs, envs_with};
 
-/* Locked. Takes the list's reference over, and leaves one in *list for telling. */
-static void *amend(struct catalog *c, struct entry *entry, void *list)
+/* What the disk is told about. */
+static struct want want_of(const struct change *ch, const struct list_ops *ops, const char *env)
 {
+	struct want w = {.kind = ops->kind, .scope = ch->scope, .env = env};
+
+	w.key = ch->key; /* borrowed */
+	return w;
+}
+
+/* Locked. Takes the list's reference over, and leaves one in *list for telling. */
+static void *amend(const struct change *ch, const struct list_ops *ops, const char *env,
+		   struct entry *entry, void *list)
+{
+	const struct want w = want_of(ch, ops, env);
+	struct catalog *c = ch->c;
 	struct entry_time t = catalog_time(c);
 	void *old;
 
 	c->epoch++;
 	old = entry_amend(entry, c->epoch, entry->type->ref(list), &t);
 	c->epoch++;
+	recall_change(c, &w, list, t.now - entry->stamp);
 	return old;
 }
 
@@ -109,7 +124,7 @@ static void unref_list(const struct list_ops *ops, void *list)
 static void tell(const struct change *ch, const struct list_ops *ops, const char *env, void *before,
 		 void *after)
 {
-	const struct want w = {.kind = ops->kind, .scope = ch->scope, .env = env};
+	const struct want w = want_of(ch, ops, env);
 
 	if (ch->c->conf.changed && !ops->kind->type.equal(before, after))
 		ops->kind->changed(ch->c, &w, before, after);
@@ -122,6 +137,7 @@ static void tell(const struct change *ch, const struct list_ops *ops, const char
 static void put_record(const struct change *ch, const struct list_ops *ops, const char *env,
 		       const char *name, void *record)
 {
+	const struct want w = want_of(ch, ops, env);
 	struct entry *entry, *trash = NULL;
 	void *base = NULL, *list = NULL, *old = NULL;
 
@@ -137,9 +153,11 @@ static void put_record(const struct change *ch, const struct list_ops *ops, cons
 		catalog_lock(ch->c);
 	}
 	if (entry && entry->snapshot && list)
-		old = amend(ch->c, entry, list);
+		old = amend(ch, ops, env, entry, list);
 	else
 		drop_entry(ch, env, &trash);
+	if (!old)
+		recall_drop(ch->c, &w);
 	catalog_unlock(ch->c);
 
 	if (old)
@@ -213,6 +231,16 @@ static bool is_curated(const struct change *ch)
 	return v && version_is_curated(v);
 }
 
+/* Until the lists have the change, the ones on the disk are not to be believed. */
+static void begin_doubts(struct change *ch)
+{
+	const struct want versions = want_of(ch, &versions_ops, ch->env);
+	const struct want envs = want_of(ch, &envs_ops, NULL);
+
+	ch->doubts[0] = recall_doubt(ch->c, &versions);
+	ch->doubts[1] = recall_doubt(ch->c, &envs);
+}
+
 static int change_start(struct change *ch, struct call *call, struct err *e)
 {
 	bool stopped, curated;
@@ -227,7 +255,10 @@ static int change_start(struct change *ch, struct call *call, struct err *e)
 	if (curated)
 		return err_set(e, -EROFS, "%s is a curated environment", ch->env);
 	rc = turn_take(ch->c->turns, &ch->turn, buf_str(&ch->name), call);
-	return rc ? err_set(e, rc, "%s is being changed by somebody else here", ch->env) : 0;
+	if (rc)
+		return err_set(e, rc, "%s is being changed by somebody else here", ch->env);
+	begin_doubts(ch);
+	return 0;
 }
 
 /* Whether a change that ended so may have been made, or shows that what is known is not right. */
@@ -247,6 +278,7 @@ static bool is_doubtful(int rc)
 
 static void invalidate(const struct change *ch, const char *env)
 {
+	const struct want w = want_of(ch, env ? &versions_ops : &envs_ops, env);
 	struct entry *entry;
 
 	catalog_lock(ch->c);
@@ -254,11 +286,18 @@ static void invalidate(const struct change *ch, const char *env)
 	ch->c->epoch++;
 	if (entry)
 		entry_invalidate(entry, ch->c->epoch);
+	else
+		recall_drop(ch->c, &w);
 	catalog_unlock(ch->c);
 }
 
 static void change_end(struct change *ch, int rc)
 {
+	bool settled = !rc || !is_doubtful(rc);
+
+	/* With their environment, versions may be listed otherwise. */
+	recall_doubt_end(ch->c, ch->doubts[0], settled && (rc || ch->version));
+	recall_doubt_end(ch->c, ch->doubts[1], settled);
 	if (rc && is_doubtful(rc)) {
 		if (ch->version)
 			invalidate(ch, ch->env);
@@ -357,12 +396,14 @@ int catalog_delete_version(struct catalog *c, struct scope *s, const char *env, 
 
 static void env_deleted(const struct change *ch)
 {
+	const struct want versions = want_of(ch, &versions_ops, ch->env);
 	struct entry *trash = NULL;
 
 	catalog_lock(ch->c);
 	remember(ch, NULL, ch->env, NULL, NULL, false);
 	written_forget(ch->c->written, &ch->key, ch->env);
 	drop_entry(ch, ch->env, &trash);
+	recall_drop(ch->c, &versions);
 	catalog_unlock(ch->c);
 	entry_trash_free(trash);
 	put_record(ch, &envs_ops, NULL, ch->env, NULL);

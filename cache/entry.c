@@ -45,6 +45,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whatever was asked for in this process was asked for in this epoch or later. */
+enum { FIRST_EPOCH = 1 };
+
 struct entry *entry_new(const struct entry_type *type)
 {
 	struct entry *e = calloc(1, sizeof(*e));
@@ -100,11 +103,27 @@ static bool entry_is_fresh(const struct entry *e, const struct entry_time *t)
 		return false;
 	if (e->type->forever)
 		return true;
-	return e->asked >= entry_floor(e, t) && t->now - e->stamp < t->refresh;
+	return !e->remembered && e->asked >= entry_floor(e, t) && t->now - e->stamp < t->refresh;
+}
+
+/*
+ * Whether an old snapshot is the answer while the service is asked: what is remembered from an
+ * earlier mount, and everything while the service is known to be away. Not after it was
+ * invalidated, unless the service was away since then, and not for who wants it asked each time.
+ */
+static bool entry_is_used_behind(const struct entry *e, const struct entry_time *t)
+{
+	uint64_t floor = entry_floor(e, t);
+
+	if (!e->snapshot || !t->refresh || e->type->forever)
+		return false;
+	return (e->remembered && e->asked >= floor) || (t->away && t->away >= floor);
 }
 
 int64_t entry_left(const struct entry *e, const struct entry_time *t)
 {
+	if (entry_is_used_behind(e, t) && !entry_is_fresh(e, t))
+		return e->behind || e->fetch ? t->refresh : 0;
 	if (!entry_is_fresh(e, t))
 		return 0;
 	return e->type->forever ? INT64_MAX : e->stamp + t->refresh - t->now;
@@ -131,7 +150,9 @@ enum entry_verdict entry_read(const struct entry *e, const struct entry_time *t)
 	if (entry_remembers_error(e, t))
 		return e->snapshot && entry_error_is_failure(e->error) ? ENTRY_USE_STALE
 								       : ENTRY_REFUSE;
-	return entry_is_fresh(e, t) ? ENTRY_USE : ENTRY_ASK;
+	if (entry_is_fresh(e, t))
+		return ENTRY_USE;
+	return entry_is_used_behind(e, t) ? ENTRY_USE_BEHIND : ENTRY_ASK;
 }
 
 static void entry_clear_error(struct entry *e)
@@ -153,9 +174,20 @@ bool entry_store(struct entry *e, uint64_t asked, void *snapshot, const struct e
 	}
 	e->stamp = t->now;
 	e->asked = asked;
+	e->remembered = false;
 	if (asked >= e->failed_in)
 		entry_clear_error(e);
 	return true;
+}
+
+void entry_recall(struct entry *e, void *snapshot, int64_t stamp, bool doubtful)
+{
+	e->snapshot = e->type->ref(snapshot);
+	e->stamp = stamp;
+	e->asked = 0;
+	e->remembered = !e->type->forever && !doubtful;
+	if (doubtful)
+		entry_invalidate(e, FIRST_EPOCH);
 }
 
 bool entry_error_is_failure(int code)
@@ -187,6 +219,11 @@ bool entry_fail(struct entry *e, uint64_t asked, int code, const char *text,
 	e->error_text = text ? strdup(text) : NULL;
 	e->failed_at = t->now;
 	e->failed_in = asked;
+	/* What was remembered is not to come back after an answer. */
+	if (!entry_error_is_failure(code) && e->remembered) {
+		e->remembered = false;
+		entry_invalidate(e, FIRST_EPOCH);
+	}
 	if (code == -ENOENT) {
 		*old = e->snapshot;
 		e->snapshot = NULL;

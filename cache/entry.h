@@ -35,6 +35,9 @@ struct entry {
 	int64_t stamp;      /* when the snapshot arrived */
 	uint64_t asked;     /* the epoch it was asked for in */
 	uint64_t needs;     /* the epoch an answer must be from to count as fresh */
+	bool recalled;      /* it was looked for on the disk (store.h) */
+	bool remembered;    /* the snapshot is from there: not what the service said to us */
+	bool behind;        /* a request waits to be made that nobody waits for (behind.h) */
 	int error;          /* how the last try failed; 0: it did not */
 	char *error_text;   /* may be NULL */
 	int64_t failed_at;  /* when */
@@ -51,6 +54,7 @@ struct entry_time {
 	int64_t refresh;  /* ns a snapshot is fresh */
 	int64_t negative; /* ns an error is remembered */
 	uint64_t floor;   /* the epoch every answer must at least be from */
+	uint64_t away; /* the epoch in which the service was last found to be away; 0: it is not */
 };
 
 enum entry_state {
@@ -63,10 +67,11 @@ enum entry_state {
 
 /* What a reader is to do. */
 enum entry_verdict {
-	ENTRY_USE,       /* the snapshot is the answer */
-	ENTRY_USE_STALE, /* the snapshot is the answer, because the service failed a moment ago */
-	ENTRY_REFUSE,    /* the remembered error is the answer */
-	ENTRY_ASK,       /* ask the service, or wait for who asks it already */
+	ENTRY_USE,        /* the snapshot is the answer */
+	ENTRY_USE_BEHIND, /* the snapshot is the answer for now, and the service is to be asked */
+	ENTRY_USE_STALE,  /* the snapshot is the answer, because the service failed a moment ago */
+	ENTRY_REFUSE,     /* the remembered error is the answer */
+	ENTRY_ASK,        /* ask the service, or wait for who asks it already */
 };
 
 /* An entry with one reference, absent. NULL when there is no memory. */
@@ -89,7 +94,10 @@ void entry_trash_free(struct entry *trash);
 enum entry_state entry_state(const struct entry *e, const struct entry_time *t);
 enum entry_verdict entry_read(const struct entry *e, const struct entry_time *t);
 
-/* How long, in ns, the snapshot stays fresh; 0 when there is none or it is old. */
+/*
+ * How long, in ns, the snapshot stays fresh; 0 when there is none or it is old. One that is to be
+ * used until the answer to a request under way is there counts as fresh: a change is told.
+ */
 int64_t entry_left(const struct entry *e, const struct entry_time *t);
 
 /* The epoch that an answer has to be from to be fresh here. */
@@ -102,6 +110,13 @@ uint64_t entry_floor(const struct entry *e, const struct entry_time *t);
  */
 bool entry_store(struct entry *e, uint64_t asked, void *snapshot, const struct entry_time *t,
 		 void **old);
+
+/*
+ * What was known at stamp, found on the disk: e, which has no snapshot, holds a new reference of
+ * it. It is older than whatever the service is asked from now on. doubtful: good only when the
+ * service fails.
+ */
+void entry_recall(struct entry *e, void *snapshot, int64_t stamp, bool doubtful);
 
 /*
  * A request that was sent in epoch asked failed with code (negative errno) and text (copied, may

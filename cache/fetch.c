@@ -5,27 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/behind.h"
+#include "cache/fetch_int.h"
+#include "cache/recall.h"
 #include "client/clock.h"
 #include "client/log.h"
 
 enum { GIVEN_WAY_MAX = 8 }; /* prefetches that one reader finds to have given way */
-
-/* The job of a flight. */
-struct fetch {
-	struct catalog *catalog;
-	struct entry *entry; /* a reference */
-	struct want want;    /* with references of its own */
-	char *env;
-	bool ahead;            /* started before anybody wanted it */
-	struct flight *flight; /* valid while entry->fetch points here */
-	/* protected by the catalog's lock */
-	bool started;
-	uint64_t asked; /* the epoch it was sent in, once started */
-
-	/* For the worker alone: the change to tell after the waiters have their answer. */
-	void *before;
-	void *after;
-};
 
 int fetch_stopped(struct err *e)
 {
@@ -50,7 +36,7 @@ static void fetch_free(struct fetch *f)
 	free(f);
 }
 
-static struct fetch *fetch_new(struct catalog *c, const struct want *w)
+struct fetch *fetch_new(struct catalog *c, const struct want *w, struct entry *entry)
 {
 	struct fetch *f = calloc(1, sizeof(*f));
 
@@ -68,7 +54,14 @@ static struct fetch *fetch_new(struct catalog *c, const struct want *w)
 		fetch_free(f);
 		return NULL;
 	}
+	f->entry = entry_ref(entry);
 	return f;
+}
+
+void fetch_drop(struct fetch *f, struct entry **trash)
+{
+	entry_put(f->entry, trash);
+	fetch_free(f);
 }
 
 static void job_free(void *job)
@@ -78,6 +71,7 @@ static void job_free(void *job)
 
 	catalog_lock(f->catalog);
 	entry_put(f->entry, &trash);
+	behind_ended(f->catalog, f->behind, &trash);
 	catalog_unlock(f->catalog);
 	entry_trash_free(trash);
 	fetch_free(f);
@@ -160,6 +154,11 @@ static void fetch_keep(struct fetch *f, void *answer, void **result)
 	failing = failing && !f->entry->error;
 	if (stored && !same && kind->stored)
 		kind->stored(c, &f->want, f->entry, *result, &trash);
+	/* In the order in which entries change: a change that is made here must not be overtaken.
+	 */
+	if (stored)
+		recall_keep(c, &f->want, *result, same, f->asked >= entry_floor(f->entry, &t));
+	c->away = 0;
 	fetch_end(f);
 	catalog_unlock(c);
 
@@ -194,6 +193,15 @@ static void count_failure(struct catalog *c, int rc, const struct err *e)
 	snprintf(c->stats.last_error, sizeof(c->stats.last_error), "%s", err_text(e, rc));
 }
 
+/* Locked. Whether the service is there at all is known from every answer. */
+static void note_away(struct catalog *c, uint64_t asked, int rc)
+{
+	if (rc == -EHOSTUNREACH || rc == -ETIMEDOUT)
+		c->away = asked > c->away ? asked : c->away;
+	else if (rc == -ENOENT || rc == -EACCES)
+		c->away = 0;
+}
+
 static void fetch_failed(struct fetch *f, int rc, const struct err *e)
 {
 	const struct fetch_kind *kind = f->want.kind;
@@ -213,12 +221,67 @@ static void fetch_failed(struct fetch *f, int rc, const struct err *e)
 	if (f->ahead && rc != -ENOENT && rc != -EAGAIN && kind->ahead_failed)
 		kind->ahead_failed(c, &f->want);
 	count_failure(c, rc, e);
+	note_away(c, f->asked, rc);
+	if (rc == -ENOENT)
+		recall_drop(c, &f->want);
 	fetch_end(f);
 	catalog_unlock(c);
 
 	if (failing && !was_failing)
 		log_failed(&f->want, rc, e, has_old);
 	entry_trash_free(trash);
+}
+
+/* ---- from the disk ---- */
+
+/* Locked. Whether nothing is known of it and the disk was not asked yet; it is now. */
+static bool recall_begin(struct fetch *f)
+{
+	struct entry *entry = f->entry;
+	bool first = !entry->recalled && !entry->snapshot && !entry->dead;
+
+	entry->recalled = true;
+	return first;
+}
+
+/* What the disk has is the answer: true, and waiters get it. */
+static bool job_recall(struct fetch *f, void **result)
+{
+	const struct fetch_kind *kind = f->want.kind;
+	struct catalog *c = f->catalog;
+	struct recalled found = {0};
+	struct entry *trash = NULL;
+	enum entry_verdict verdict = ENTRY_ASK;
+	struct entry_time t;
+	bool first;
+
+	if (!c->conf.store)
+		return false;
+	catalog_lock(c);
+	first = recall_begin(f);
+	catalog_unlock(c);
+	if (!first || recall_get(c, &f->want, &found))
+		return false;
+	catalog_lock(c);
+	t = catalog_time(c);
+	if (!f->entry->snapshot && !f->entry->dead) {
+		entry_recall(f->entry, found.snapshot, t.now - found.age, found.doubtful);
+		if (kind->type.forever && kind->stored)
+			kind->stored(c, &f->want, f->entry, found.snapshot, &trash);
+		verdict = entry_read(f->entry, &t);
+		c->stats.recalled++;
+	}
+	if (verdict == ENTRY_USE || verdict == ENTRY_USE_BEHIND) {
+		*result = kind->type.ref(found.snapshot);
+		c->stats.remembered += verdict == ENTRY_USE_BEHIND;
+		fetch_end(f);
+		if (verdict == ENTRY_USE_BEHIND)
+			behind_add(c, &f->want, f->entry, &trash);
+	}
+	catalog_unlock(c);
+	entry_trash_free(trash);
+	kind->type.unref(found.snapshot);
+	return *result != NULL;
 }
 
 static int job_run(void *job, struct call *call, void **result, struct err *e)
@@ -233,6 +296,8 @@ static int job_run(void *job, struct call *call, void **result, struct err *e)
 		catalog_unlock(f->catalog);
 		return err_set(e, rc, "nobody waits for it any more");
 	}
+	if (job_recall(f, result))
+		return 0;
 	fetch_begin(f);
 	rc = f->want.kind->ask(f->catalog, &f->want, call, &answer, e);
 	if (rc)
@@ -269,27 +334,34 @@ static bool fetch_is_current(const struct catalog *c, const struct entry *entry)
 	return f && (!f->started || f->asked >= entry_floor(entry, &t));
 }
 
-static int fetch_start(struct catalog *c, const struct want *w, struct entry *entry,
-		       enum call_prio prio, struct flight **out, struct err *e)
+int fetch_launch(struct fetch *f, enum call_prio prio, struct err *e)
 {
-	struct fetch *f = fetch_new(c, w);
 	char what[WANT_TEXT_MAX];
 	int rc;
 
-	w->kind->describe(w, what, sizeof(what));
+	f->want.kind->describe(&f->want, what, sizeof(what));
+	rc = flight_start(f->catalog->flights, &fetch_ops, f, what, prio, &f->flight, e);
+	if (!rc)
+		f->entry->fetch = f;
+	return rc;
+}
+
+static int fetch_start(struct catalog *c, const struct want *w, struct entry *entry,
+		       enum call_prio prio, struct flight **out, struct err *e)
+{
+	struct fetch *f = fetch_new(c, w, entry);
+	struct entry *none = NULL;
+	int rc;
+
 	if (!f)
-		return err_set(e, -ENOMEM, "no memory to ask for %s", what);
-	f->entry = entry;
+		return err_set(e, -ENOMEM, "no memory to ask for something");
 	f->ahead = prio == CALL_PREFETCH;
-	rc = flight_start(c->flights, &fetch_ops, f, what, prio, &f->flight, e);
-	if (rc) {
-		fetch_free(f);
-		return rc;
-	}
-	entry_ref(entry);
-	entry->fetch = f;
-	*out = f->flight;
-	return 0;
+	rc = fetch_launch(f, prio, e);
+	if (rc)
+		fetch_drop(f, &none); /* the entry is the map's, too */
+	else
+		*out = f->flight;
+	return rc;
 }
 
 /* How urgent it is for a reader who has to wait. */
@@ -328,11 +400,17 @@ void fetch_ahead(struct catalog *c, const struct want *w, struct entry **trash)
 
 /* Answers from the entry, or joins a flight: then *flight is set. */
 static int fetch_decide(struct catalog *c, const struct want *w, struct entry *entry,
-			const struct call *call, struct flight **flight, void **out, struct err *e)
+			const struct call *call, struct flight **flight, void **out,
+			struct entry **trash, struct err *e)
 {
 	struct entry_time t = catalog_time(c);
 
 	switch (entry_read(entry, &t)) {
+	case ENTRY_USE_BEHIND:
+		*(entry->remembered ? &c->stats.remembered : &c->stats.stale) += 1;
+		*out = entry->type->ref(entry->snapshot);
+		behind_add(c, w, entry, trash);
+		return 0;
 	case ENTRY_USE_STALE:
 		c->stats.stale++;
 		*out = entry->type->ref(entry->snapshot);
@@ -406,7 +484,7 @@ static int fetch_once(struct catalog *c, const struct want *w, struct call *call
 	else if (w->kind->find(c, w, &entry, &trash))
 		rc = err_set(e, -ENOMEM, "no memory for the cache");
 	else
-		rc = fetch_decide(c, w, entry, call, &flight, out, e);
+		rc = fetch_decide(c, w, entry, call, &flight, out, &trash, e);
 	if (flight)
 		entry_ref(entry);
 	if (!rc && w->kind->ahead)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/change.h"
+#include "cache/recall.h"
 #include "cache/written.h"
 
 /* The entry_type functions of a record or list: the compiler wants their exact types. */
@@ -143,6 +144,7 @@ static int scopes_ask(struct catalog *c, const struct want *w, struct call *call
 }
 
 struct clear_gone {
+	struct catalog *c;
 	struct written *written;
 	uint64_t seen;
 	struct entry **trash;
@@ -158,6 +160,7 @@ static bool clear_if_gone(void *arg, const char *key, size_t len, void *value)
 		return true;
 	place_clear(p, g->trash);
 	written_forget(g->written, &scope, NULL);
+	recall_drop_scope(g->c, &scope);
 	return true;
 }
 
@@ -165,7 +168,7 @@ static bool clear_if_gone(void *arg, const char *key, size_t len, void *value)
 static void scopes_stored(struct catalog *c, const struct want *w, struct entry *entry,
 			  void *snapshot, struct entry **trash)
 {
-	struct clear_gone g = {c->written, ++c->renewals, trash};
+	struct clear_gone g = {c, c->written, ++c->renewals, trash};
 	const struct scope_list *list = snapshot;
 
 	(void)w;
@@ -221,6 +224,8 @@ static int envs_ask(struct catalog *c, const struct want *w, struct call *call, 
 }
 
 struct drop_gone {
+	struct catalog *c;
+	const struct want *want;     /* of the list of environments */
 	const struct env_list *list; /* NULL: none is left */
 	struct entry **trash;
 };
@@ -229,15 +234,20 @@ static bool keep_listed(void *arg, const char *key, size_t len, void *value)
 {
 	struct drop_gone *g = arg;
 
+	struct want versions = *g->want;
+
 	if (g->list && env_list_find(g->list, key))
 		return true;
+	versions.kind = &fetch_versions;
+	versions.env = key;
+	recall_drop(g->c, &versions);
 	return drop_version(g->trash, key, len, value);
 }
 
 static void envs_stored(struct catalog *c, const struct want *w, struct entry *entry,
 			void *snapshot, struct entry **trash)
 {
-	struct drop_gone g = {snapshot, trash};
+	struct drop_gone g = {c, w, snapshot, trash};
 	struct place *p = place_find(c, &w->key);
 
 	(void)entry;

@@ -6,17 +6,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/asset_layout.h"
+
 /*
  * How a record is packed: the struct, then its arrays, then the bytes of its strings, all in one
  * allocation. A table of offsets names the strings; arrays of pairs are described beside them.
  */
-struct layout {
-	size_t size;
-	const size_t *strings;
-	size_t n_strings;
-	const size_t *arrays; /* pairs of offsets: of the `struct kv *` and of its count */
-	size_t n_arrays;
-};
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -56,7 +51,7 @@ static const char *text_put(char **end, const char *s)
 	return at;
 }
 
-static size_t packed_size(const struct layout *l, const void *fields)
+static size_t packed_size(const struct asset_layout *l, const void *fields)
 {
 	void *src = (void *)(uintptr_t)fields;
 	size_t size = l->size;
@@ -74,7 +69,7 @@ static size_t packed_size(const struct layout *l, const void *fields)
 	return size;
 }
 
-static void *record_pack(const struct layout *l, const void *fields)
+static void *record_pack(const struct asset_layout *l, const void *fields)
 {
 	char *record = malloc(packed_size(l, fields));
 	char *end;
@@ -122,15 +117,15 @@ static void *record_pack(const struct layout *l, const void *fields)
 			free(r);                                                            \
 	}
 
-#define RECORD_DEFINE(type)                                           \
-	struct type *type##_new(const struct type *fields)            \
-	{                                                             \
-		struct type *r = record_pack(&type##_layout, fields); \
-                                                                      \
-		if (r)                                                \
-			atomic_init(&r->refs, 1);                     \
-		return r;                                             \
-	}                                                             \
+#define RECORD_DEFINE(type)                                                   \
+	struct type *type##_new(const struct type *fields)                    \
+	{                                                                     \
+		struct type *r = record_pack(&asset_##type##_layout, fields); \
+                                                                              \
+		if (r)                                                        \
+			atomic_init(&r->refs, 1);                             \
+		return r;                                                     \
+	}                                                                     \
 	RECORD_REFS(type)
 
 #define S(type, field) offsetof(struct type, field)
@@ -139,8 +134,8 @@ static const size_t scope_strings[] = {
 	S(scope, name), S(scope, subscription), S(scope, resource_group), S(scope, location),
 	S(scope, guid), S(scope, base_url),     S(scope, discovery_url),
 };
-static const struct layout scope_layout = {sizeof(struct scope), scope_strings,
-					   COUNT(scope_strings), NULL, 0};
+const struct asset_layout asset_scope_layout = {sizeof(struct scope), scope_strings,
+						COUNT(scope_strings), NULL, 0};
 
 static const size_t env_strings[] = {
 	S(env, name),
@@ -149,8 +144,8 @@ static const size_t env_strings[] = {
 	S(env, next_version),
 };
 static const size_t env_arrays[] = {S(env, tags), S(env, n_tags)};
-static const struct layout env_layout = {sizeof(struct env), env_strings, COUNT(env_strings),
-					 env_arrays, COUNT(env_arrays)};
+const struct asset_layout asset_env_layout = {sizeof(struct env), env_strings, COUNT(env_strings),
+					      env_arrays, COUNT(env_arrays)};
 
 static const size_t version_strings[] = {
 	S(version, id),
@@ -175,9 +170,9 @@ static const size_t version_strings[] = {
 };
 static const size_t version_arrays[] = {S(version, tags), S(version, n_tags),
 					S(version, properties), S(version, n_properties)};
-static const struct layout version_layout = {sizeof(struct version), version_strings,
-					     COUNT(version_strings), version_arrays,
-					     COUNT(version_arrays)};
+const struct asset_layout asset_version_layout = {sizeof(struct version), version_strings,
+						  COUNT(version_strings), version_arrays,
+						  COUNT(version_arrays)};
 
 RECORD_DEFINE(scope)
 RECORD_DEFINE(env)
@@ -217,7 +212,7 @@ static bool kvs_same(const struct kv *a, size_t na, const struct kv *b, size_t n
 	return true;
 }
 
-static bool strings_equal(const struct layout *l, const void *a, const void *b)
+static bool strings_equal(const struct asset_layout *l, const void *a, const void *b)
 {
 	for (size_t i = 0; i < l->n_strings; i++)
 		if (!text_equal(*string_at((void *)(uintptr_t)a, l->strings[i]),
@@ -253,7 +248,7 @@ bool version_same_content(const struct version *a, const struct version *b)
 
 bool version_equal(const struct version *a, const struct version *b)
 {
-	return strings_equal(&version_layout, a, b) && routes_same(a, b) &&
+	return strings_equal(&asset_version_layout, a, b) && routes_same(a, b) &&
 	       kvs_equal(a->tags, a->n_tags, b->tags, b->n_tags) &&
 	       kvs_equal(a->properties, a->n_properties, b->properties, b->n_properties) &&
 	       a->anonymous == b->anonymous && a->archived == b->archived &&
@@ -262,14 +257,14 @@ bool version_equal(const struct version *a, const struct version *b)
 
 bool env_equal(const struct env *a, const struct env *b)
 {
-	return strings_equal(&env_layout, a, b) &&
+	return strings_equal(&asset_env_layout, a, b) &&
 	       kvs_equal(a->tags, a->n_tags, b->tags, b->n_tags) && a->archived == b->archived &&
 	       a->created == b->created && a->modified == b->modified;
 }
 
 bool scope_equal(const struct scope *a, const struct scope *b)
 {
-	return a->kind == b->kind && strings_equal(&scope_layout, a, b) &&
+	return a->kind == b->kind && strings_equal(&asset_scope_layout, a, b) &&
 	       a->writable == b->writable && a->created == b->created && a->modified == b->modified;
 }
 

@@ -1,6 +1,7 @@
 #include "fs/backend.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -28,6 +29,7 @@ struct backend {
 	char *about;
 	char *local_dir;
 	char *identity;
+	char *view;
 };
 
 /* ---- files ---- */
@@ -157,6 +159,23 @@ static int set_identity(struct backend *b, const struct options *o, const struct
 	return -ENOMEM;
 }
 
+/* Names have no line ends. */
+static int set_view(struct backend *b, const struct options *o, const struct source_uri *uri)
+{
+	const char *names[OPTIONS_REGISTRIES_MAX + 2];
+	size_t n = collect_registries(o, uri, names), len;
+	FILE *f = open_memstream(&b->view, &len);
+
+	if (!f)
+		return -ENOMEM;
+	fprintf(f, "%s\n%s\n%s\n", uri->registry ? "registry" : "subscription",
+		uri->resource_group ? uri->resource_group : "",
+		uri->workspace ? uri->workspace : "");
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "%s\n", names[i]);
+	return fclose(f) ? -ENOMEM : 0;
+}
+
 /* What `status` shows and `import` connects with. */
 static int describe(struct backend *b, const struct options *o, const struct source_uri *uri)
 {
@@ -192,6 +211,8 @@ int backend_open(const struct options *o, struct backend **out, struct err *e)
 	if (!rc && !b->identity)
 		rc = set_identity(b, o, &uri);
 	if (!rc)
+		rc = set_view(b, o, &uri);
+	if (!rc)
 		rc = take_token(&b->credential, e);
 	if (!rc)
 		rc = open_source(b, o, &uri, e);
@@ -221,6 +242,16 @@ const char *backend_identity(const struct backend *b)
 	return b->identity;
 }
 
+const char *backend_view(const struct backend *b)
+{
+	return b->view;
+}
+
+bool backend_is_embedded(const struct backend *b)
+{
+	return b->emu != NULL;
+}
+
 const char *backend_local_dir(const struct backend *b)
 {
 	return b->local_dir;
@@ -236,6 +267,7 @@ void backend_close(struct backend *b)
 	sockdir_free(b->sockdir);
 	free(b->local_dir);
 	free(b->identity);
+	free(b->view);
 	free(b->about);
 	free(b);
 }

@@ -27,6 +27,12 @@ const char *backend_about(const struct backend *b);
  * Borrowed. */
 const char *backend_identity(const struct backend *b);
 
+/* What names, of all that the service has, the scopes that this source shows. Borrowed. */
+const char *backend_view(const struct backend *b);
+
+/* Whether the service is in this process. */
+bool backend_is_embedded(const struct backend *b);
+
 /* The directory whose disk drafts and the embedded store lie on; borrowed. */
 const char *backend_local_dir(const struct backend *b);
 

@@ -21,6 +21,8 @@ int cmd_build(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_discard(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_cache(int argc, char **argv);
+int cmd_warm(int argc, char **argv);
 
 /* Each command's help text, ending in a line end. */
 extern const char cmd_mount_help[];
@@ -31,6 +33,8 @@ extern const char cmd_build_help[];
 extern const char cmd_import_help[];
 extern const char cmd_discard_help[];
 extern const char cmd_serve_help[];
+extern const char cmd_cache_help[];
+extern const char cmd_warm_help[];
 
 /* Prints "mlenvfs: ..." to stderr. */
 void cmd_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

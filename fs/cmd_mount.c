@@ -347,7 +347,8 @@ int cmd_mount(int argc, char **argv)
 				   "builder=%s: none of auto, buildah, podman, docker, none, and "
 				   "no absolute path",
 				   o.builder);
-	if (!status && (make_absolute(&o.store) || make_absolute(&o.log_file)))
+	if (!status &&
+	    (make_absolute(&o.store) || make_absolute(&o.cache_dir) || make_absolute(&o.log_file)))
 		status = CMD_FAILED;
 	if (!status)
 		status = check_mountpoint(&o);

@@ -65,6 +65,27 @@ static void print_operations(const cJSON *s)
 	}
 }
 
+/* What is shown and may not be true any more. */
+static void print_age(const cJSON *c)
+{
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(c, "away")))
+		printf("  offline     the service did not answer: what was known before is "
+		       "shown\n");
+	if (number_of(c, "unconfirmed") > 0)
+		printf("  remembered  %.0f of %.0f lists are from an earlier mount, %.0f are being "
+		       "asked for\n",
+		       number_of(c, "unconfirmed"), number_of(c, "lists"), number_of(c, "behind"));
+}
+
+static void print_cache(const cJSON *c)
+{
+	if (cJSON_HasObjectItem(c, "off"))
+		printf("  cache       none on the disk: %s\n", text_of(c, "off"));
+	else if (c)
+		printf("  cache       %s: %.0f found there, %.0f waiting to be written\n",
+		       text_of(c, "directory"), number_of(c, "found"), number_of(c, "waiting"));
+}
+
 static void print_text(const char *path, const cJSON *s)
 {
 	const cJSON *c = cJSON_GetObjectItemCaseSensitive(s, "catalog");
@@ -78,6 +99,8 @@ static void print_text(const char *path, const cJSON *s)
 	printf("  requests    %.0f made, %.0f saved, %.0f ahead of need\n", number_of(c, "flights"),
 	       number_of(c, "hits") + number_of(c, "joined"), number_of(c, "prefetched"));
 	print_budget(s);
+	print_age(c);
+	print_cache(cJSON_GetObjectItemCaseSensitive(s, "cache"));
 	if (number_of(c, "stale") > 0)
 		printf("  stale       %.0f answers from old lists: the service did not answer\n",
 		       number_of(c, "stale"));

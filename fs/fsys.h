@@ -11,6 +11,7 @@
 
 struct builds;
 struct catalog;
+struct disk;
 struct edits;
 struct freenames;
 struct journal;
@@ -47,6 +48,7 @@ struct fsys {
 	struct node_table *nodes;
 	struct handles *handles;
 	struct notify *notify;
+	struct disk *disk;           /* the cache on the disk */
 	struct whiteouts *whiteouts; /* names removed here: group is the version's directory, or the
 					environment's for `latest` and versions */
 	struct whiteouts *emptied;   /* environments emptied in .archived: group is .archived */

@@ -21,6 +21,10 @@ static const struct command {
 	{"build", cmd_build, cmd_build_help, "build an environment version's image, and follow it"},
 	{"import", cmd_import, cmd_import_help, "publish environments from the local disk"},
 	{"discard", cmd_discard, cmd_discard_help, "throw away what is not published"},
+	{"warm", cmd_warm, cmd_warm_help,
+	 "fetch everything below a path, for work without a network"},
+	{"cache", cmd_cache, cmd_cache_help,
+	 "show, verify, prune or clear what is kept on the disk"},
 	{"serve", cmd_serve, cmd_serve_help, "offer the embedded service to other programs"},
 };
 

@@ -20,6 +20,7 @@
 #include "client/log.h"
 #include "client/turns.h"
 #include "fs/backend.h"
+#include "fs/disk.h"
 #include "fs/edits.h"
 #include "fs/fsys.h"
 #include "fs/freename.h"
@@ -53,6 +54,7 @@ enum {
 struct mount {
 	const struct options *o;
 	struct backend *backend;
+	struct disk *disk;
 	struct node_table *nodes;
 	struct local *local;
 	struct upper_run *run;
@@ -224,6 +226,8 @@ static int open_catalog(struct mount *m, struct err *e)
 		.max_in_flight = o->max_requests + INTERACTIVE_SPARE,
 		.readahead_max = o->readahead,
 		.content_max = o->cache_memory,
+		.store = disk_store(m->disk),
+		.view = disk_view(m->disk),
 		.changed = notify_changed,
 		.changed_arg = m->notify,
 	};
@@ -295,6 +299,7 @@ static void fill_fsys(struct mount *m)
 		.nodes = m->nodes,
 		.handles = m->handles,
 		.notify = m->notify,
+		.disk = m->disk,
 		.whiteouts = m->whiteouts,
 		.emptied = m->emptied,
 		.delete_permanent = o->delete_permanent,
@@ -426,6 +431,8 @@ static int open_layers(struct mount *m, struct err *e)
 {
 	int rc = backend_open(m->o, &m->backend, e);
 
+	if (!rc)
+		rc = disk_open(m->o, m->backend, &m->disk);
 	if (rc)
 		return rc;
 	m->nodes = node_table_new();
@@ -435,6 +442,7 @@ static int open_layers(struct mount *m, struct err *e)
 	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
 	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify)
 		return -ENOMEM;
+	notify_remember(m->notify, disk_store(m->disk));
 	rc = m->o->ro ? 0 : open_drafts(m, e);
 	if (!rc)
 		rc = open_catalog(m, e);
@@ -543,6 +551,7 @@ static void take_down(struct mount *m)
 		close(m->builds_dir);
 	catalog_free(m->catalog);
 	notify_free(m->notify);
+	disk_close(m->disk);
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);
 	close_upper(m);

@@ -1,13 +1,16 @@
 #include "fs/notify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <fuse_lowlevel.h>
 
+#include "cache/store.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
@@ -16,6 +19,7 @@
 
 enum {
 	NOTICED_BUCKETS = 1024,
+	FACT_SIZE = 40,     /* of a key or a time */
 	QUEUE_MAX = 100000, /* beyond that the oldest are dropped: timeouts catch up */
 };
 
@@ -34,6 +38,7 @@ struct noticed {
 
 struct notify {
 	struct node_table *nodes;
+	struct store *store; /* NULL: none */
 	struct fuse_session *se;
 	pthread_t thread;
 	bool started;
@@ -101,7 +106,7 @@ int64_t notify_noticed(struct notify *n, uint64_t ino)
 	return when;
 }
 
-static void notice(struct notify *n, uint64_t ino)
+static void notice_at(struct notify *n, uint64_t ino, int64_t when)
 {
 	struct noticed *s, *fresh = calloc(1, sizeof(*fresh));
 
@@ -115,9 +120,49 @@ static void notice(struct notify *n, uint64_t ino)
 		n->noticed[ino % NOTICED_BUCKETS] = s;
 	}
 	if (s)
-		s->when = clock_wall();
+		s->when = when;
 	pthread_mutex_unlock(&n->lock);
 	free(fresh);
+}
+
+static const char noticed_prefix[] = "noticed ";
+
+/* The time stays the same in later mounts: programs that compare it would else copy again. */
+static void notice(struct notify *n, uint64_t ino)
+{
+	int64_t now = clock_wall();
+	char key[FACT_SIZE], value[FACT_SIZE];
+
+	notice_at(n, ino, now);
+	if (!n->store)
+		return;
+	snprintf(key, sizeof(key), "%s%016" PRIx64, noticed_prefix, ino);
+	snprintf(value, sizeof(value), "%" PRId64, now);
+	store_put_fact(n->store, key, strlen(key), value, strlen(value));
+}
+
+static void remember(void *arg, const void *key, size_t key_len, const void *data, size_t len)
+{
+	const size_t prefix = strlen(noticed_prefix);
+	char name[FACT_SIZE] = "", value[FACT_SIZE] = "";
+	uint64_t ino;
+	int64_t when;
+
+	if (key_len >= sizeof(name) || key_len < prefix || len >= sizeof(value))
+		return;
+	memcpy(name, key, key_len);
+	memcpy(value, data, len);
+	/* What is still to come was not noticed. */
+	if (sscanf(name + prefix, "%" SCNx64, &ino) == 1 && sscanf(value, "%" SCNd64, &when) == 1 &&
+	    when > 0 && when <= clock_wall())
+		notice_at(arg, ino, when);
+}
+
+void notify_remember(struct notify *n, struct store *store)
+{
+	n->store = store;
+	if (store)
+		store_each_fact(store, noticed_prefix, strlen(noticed_prefix), remember, n);
 }
 
 /* ---- the queue ---- */

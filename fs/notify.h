@@ -16,8 +16,15 @@
 
 struct fuse_session;
 struct notify;
+struct store;
 
 struct notify *notify_new(struct node_table *nodes);
+
+/*
+ * What was noticed is remembered there, and what earlier mounts noticed is known from there. store
+ * may be NULL; borrowed. Call before anything is noticed.
+ */
+void notify_remember(struct notify *n, struct store *store);
 
 /* Starts the thread; before that, changes are only noted. 0 or a negative errno. */
 int notify_start(struct notify *n, struct fuse_session *se);

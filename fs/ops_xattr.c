@@ -16,6 +16,7 @@
 #include "fs/notify.h"
 #include "fs/pending.h"
 #include "fs/tree.h"
+#include "fs/warm.h"
 #include "fs/xattr.h"
 
 /* Answers a size query or a value, as getxattr(2) and listxattr(2) have it. */
@@ -216,6 +217,21 @@ static void tell_build(fuse_req_t req, struct node *n, const char *value, int fl
 	fuse_reply_err(req, rc == -ECANCELED ? EINTR : rc == -EBADMSG ? EIO : -rc);
 }
 
+static void warm(fuse_req_t req, struct node *n, const char *value, size_t size)
+{
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = warm_node(ops_fsys(req), n, value, size, &w.call, &e);
+	ops_wait_end(&w);
+	if (rc)
+		ops_reply_error(req, "warm", n, NULL, rc, &e);
+	else
+		fuse_reply_err(req, 0);
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		  int flags)
 {
@@ -227,6 +243,10 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		return;
 	if (strcmp(name, XATTR_DISCARD) == 0) {
 		discard(req, n);
+		return;
+	}
+	if (strcmp(name, XATTR_WARM) == 0) {
+		warm(req, n, value, size);
 		return;
 	}
 	if (is_of_version(name))

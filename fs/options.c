@@ -38,6 +38,10 @@ static const struct option {
 	 "environments fetched ahead of a traversal, 0 for none (32)"},
 	{"cache_memory", SIZE, AT(cache_memory), "SIZE",
 	 "memory for the content of build contexts, with K, M or G (64M)"},
+	{"cache_dir", TEXT, AT(cache_dir), "DIR",
+	 "where what was read is kept on the disk ($XDG_CACHE_HOME/mlenvfs)"},
+	{"cache_size", SIZE, AT(cache_size), "SIZE",
+	 "how much of it is kept, with K, M or G; 0 for nothing (1G)"},
 	{"store", TEXT, AT(store), "FILE",
 	 "the embedded service's file ($XDG_DATA_HOME/mlenvfs/store.db)"},
 	{"builder", TEXT, AT(builder), "PROGRAM",
@@ -93,6 +97,7 @@ void options_init(struct options *o)
 		.max_requests = 32,
 		.readahead = 32,
 		.cache_memory = UINT64_C(64) << 20,
+		.cache_size = UINT64_C(1) << 30,
 		.log_level = LOG_LEVEL_INFO,
 		.uid = geteuid(),
 		.gid = getegid(),
@@ -107,6 +112,7 @@ void options_clear(struct options *o)
 	free(o->api_version);
 	free(o->store);
 	free(o->builder);
+	free(o->cache_dir);
 	free(o->log_file);
 	free(o->kernel);
 	for (size_t i = 0; i < o->n_registries; i++)
@@ -166,7 +172,7 @@ static int parse_number(const char *value, uint64_t max, uint64_t *out)
 	return 0;
 }
 
-static int parse_size(const char *value, uint64_t *out)
+int options_size(const char *value, uint64_t *out)
 {
 	static const char units[] = "KMG";
 	char digits[32];
@@ -241,7 +247,7 @@ static int set(struct options *o, const struct option *opt, const char *value)
 		*(uid_t *)at = rc ? *(uid_t *)at : (uid_t)number;
 		break;
 	case SIZE:
-		return parse_size(value, at);
+		return options_size(value, at);
 	case LEVEL:
 		return parse_level(value, (enum log_level *)at);
 	case REGISTRY:

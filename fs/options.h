@@ -32,6 +32,8 @@ struct options {
 	unsigned max_requests;
 	unsigned readahead;
 	uint64_t cache_memory; /* bytes */
+	uint64_t cache_size;   /* bytes on the disk; 0: none */
+	char *cache_dir;       /* NULL: where the user's caches are */
 	char *store;
 	char *builder;
 	char *log_file;
@@ -55,6 +57,9 @@ void options_clear(struct options *o);
  * -EINVAL with a text that names the option, and the nearest known one, when it is wrong.
  */
 int options_parse(struct options *o, const char *text, struct err *e);
+
+/* Reads a size: a number of bytes, or one with K, M or G. 0 or -EINVAL. */
+int options_size(const char *value, uint64_t *out);
 
 /* Prints the table as help text. */
 void options_help(FILE *to);

@@ -34,6 +34,19 @@ char *paths_store(void)
 	return n < 0 ? NULL : path;
 }
 
+char *paths_cache(void)
+{
+	const char *cache = getenv("XDG_CACHE_HOME");
+	char *path;
+	int n;
+
+	if (cache && cache[0] == '/')
+		n = asprintf(&path, "%s/mlenvfs", cache);
+	else
+		n = asprintf(&path, "%s/.cache/mlenvfs", home());
+	return n < 0 ? NULL : path;
+}
+
 static char *state_path(const char *part, const char *name)
 {
 	const char *state = getenv("XDG_STATE_HOME");

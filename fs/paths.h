@@ -11,6 +11,12 @@
 char *paths_store(void);
 
 /*
+ * $XDG_CACHE_HOME/mlenvfs, else below ~/.cache: what can be fetched again. To be freed; NULL when
+ * memory ran out. Call before threads are started.
+ */
+char *paths_cache(void);
+
+/*
  * $XDG_STATE_HOME/mlenvfs/drafts/NAME, else below ~/.local/state: where the drafts of one source
  * lie. To be freed; NULL when memory ran out. Call before threads are started.
  */

@@ -7,6 +7,7 @@
 
 #include "cache/catalog.h"
 #include "client/clock.h"
+#include "fs/disk.h"
 #include "fs/node.h"
 #include "fs/pending.h"
 
@@ -21,6 +22,12 @@ static void add_catalog(cJSON *o, const struct catalog_stats *s)
 	cJSON_AddNumberToObject(c, "bulk", (double)s->bulk);
 	cJSON_AddNumberToObject(c, "stale", (double)s->stale);
 	cJSON_AddNumberToObject(c, "errors", (double)s->errors);
+	cJSON_AddNumberToObject(c, "remembered", (double)s->remembered);
+	cJSON_AddNumberToObject(c, "recalled", (double)s->recalled);
+	cJSON_AddNumberToObject(c, "lists", (double)s->lists);
+	cJSON_AddNumberToObject(c, "unconfirmed", (double)s->unconfirmed);
+	cJSON_AddNumberToObject(c, "behind", (double)s->behind);
+	cJSON_AddBoolToObject(c, "away", s->away);
 	cJSON_AddNumberToObject(c, "content_bytes", (double)s->content_bytes);
 	cJSON_AddNumberToObject(c, "oldest_age_s", (double)s->oldest_age / (double)NS_PER_S);
 	if (s->last_error[0]) {
@@ -63,7 +70,7 @@ int status_json(struct fsys *fs, struct buf *out)
 	cJSON_AddStringToObject(o, "mounted_at", when);
 	cJSON_AddNumberToObject(o, "inodes", (double)node_count(fs->nodes));
 	add_catalog(o, &stats);
-	if (add_service(o, fs->source) || pending_add(fs, o)) {
+	if (add_service(o, fs->source) || disk_status(fs->disk, o) || pending_add(fs, o)) {
 		cJSON_Delete(o);
 		return -ENOMEM;
 	}

@@ -29,6 +29,7 @@ enum { XATTR_VALUE_MAX = 65536, XATTR_NAMES_MAX = 65536 };
 #define XATTR_MLENVFS     "user.mlenvfs."
 #define XATTR_STATUS      "user.mlenvfs.status"
 #define XATTR_REFRESH     "user.mlenvfs.refresh"
+#define XATTR_WARM        "user.mlenvfs.warm"
 #define XATTR_DISCARD     "user.mlenvfs.discard"
 
 /*
