@@ -24,6 +24,7 @@ static const struct {
 static void arm_stop(struct source *s)
 {
 	http_stop(arm_of(s)->http);
+	credential_stop(arm_of(s)->credential);
 }
 
 static void arm_free(struct source *s)

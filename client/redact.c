@@ -5,10 +5,11 @@
 
 /* A secret follows each of these marks (matched without case) ... */
 static const char *const marks[] = {
-	"sig=",          "sig%3d",       "bearer ",          "sharedkey ",
-	"access_token",  "accesstoken",  "refresh_token",    "id_token",
-	"client_secret", "clientsecret", "client_assertion", "device_code",
-	"sastoken",      "accountkey",   "\"key\"",
+	"sig=",          "sig%3d",       "bearer ",           "sharedkey ",
+	"access_token",  "accesstoken",  "refresh_token",     "id_token",
+	"client_secret", "clientsecret", "client_assertion",  "device_code",
+	"refreshtoken",  "accountkey",   "\"key\"",           "sastoken",
+	"\"secret\"",    "assertion",    "x-identity-header",
 };
 
 /* ... after at most these characters of punctuation: `"key": "…`, `access_token=…` */
@@ -19,8 +20,14 @@ static int is_secret_char(unsigned char c)
 	return c > ' ' && !strchr("\"'<>&,;{}()[]", c);
 }
 
-static char *mask(char *p)
+/*
+ * named: the mark ends the name of a variable (AZURE_CLIENT_SECRET), which sentences are about, so
+ * that behind a blank there is a word of the sentence.
+ */
+static char *mask(char *p, int named)
 {
+	if (named && (*p == ' ' || *p == '\t'))
+		return p;
 	while (*p && strchr(punctuation, *p))
 		p++;
 	for (; is_secret_char((unsigned char)*p); p++)
@@ -35,7 +42,7 @@ void redact(char *text)
 			size_t n = strlen(marks[i]);
 
 			if (strncasecmp(p, marks[i], n) == 0) {
-				p = mask(p + n) - 1;
+				p = mask(p + n, p > text && p[-1] == '_') - 1;
 				break;
 			}
 		}
