@@ -7,9 +7,11 @@
 #include <strings.h>
 
 #include "client/auth_app.h"
+#include "client/auth_azcli.h"
 #include "client/auth_cache.h"
 #include "client/auth_chain.h"
 #include "client/auth_entra.h"
+#include "client/auth_managed.h"
 #include "client/url.h"
 
 static const struct {
@@ -148,6 +150,21 @@ static int make_workload(const struct setup *s, struct auth_source **out, struct
 	return auth_federated_new(&id, var(s, AUTH_FEDERATED_FILE), out, e);
 }
 
+static int make_managed(const struct setup *s, struct auth_source **out, struct err *e)
+{
+	struct auth_managed_conf conf = {.http = s->http,
+					 .env = s->env,
+					 .probe = s->conf->kind != AUTH_MANAGED_IDENTITY,
+					 .imds_backoff = s->conf->backoff};
+
+	return auth_managed_new(&conf, out, e);
+}
+
+static int make_azcli(const struct setup *s, struct auth_source **out, struct err *e)
+{
+	return auth_azcli_new(s->conf->cli_subscription, out, e);
+}
+
 typedef int make_fn(const struct setup *s, struct auth_source **out, struct err *e);
 
 /* In the order in which they are tried. Source: auth.md section 5. */
@@ -158,6 +175,8 @@ static const struct way {
 } ways[] = {
 	{AUTH_ENVIRONMENT, make_environment, false},
 	{AUTH_WORKLOAD_IDENTITY, make_workload, false},
+	{AUTH_MANAGED_IDENTITY, make_managed, false},
+	{AUTH_AZURE_CLI, make_azcli, true},
 };
 
 #define N_WAYS (sizeof(ways) / sizeof(*ways))

@@ -119,10 +119,10 @@ static const struct auth_source_ops secret_ops = {.get = secret_get, .free = app
 int auth_secret_new(const struct auth_app_id *id, const char *secret, struct auth_source **out,
 		    struct err *e)
 {
-	struct app *a;
+	struct app *a = NULL;
 	int rc = app_new(id, &secret_ops, "environment", secret, NULL, &a, e);
 
-	if (!rc)
+	if (a)
 		*out = &a->base;
 	return rc;
 }
@@ -210,10 +210,10 @@ static const struct auth_source_ops certificate_ops = {.get = certificate_get, .
 int auth_certificate_new(const struct auth_app_id *id, const char *path, const char *password,
 			 bool send_chain, struct auth_source **out, struct err *e)
 {
-	struct app *a;
+	struct app *a = NULL;
 	int rc = app_new(id, &certificate_ops, "environment", password, path, &a, e);
 
-	if (rc)
+	if (!a)
 		return rc;
 	a->send_chain = send_chain;
 	*out = &a->base;
@@ -264,10 +264,10 @@ static const struct auth_source_ops federated_ops = {.get = federated_get, .free
 int auth_federated_new(const struct auth_app_id *id, const char *path, struct auth_source **out,
 		       struct err *e)
 {
-	struct app *a;
+	struct app *a = NULL;
 	int rc = app_new(id, &federated_ops, "workload-identity", NULL, path, &a, e);
 
-	if (!rc)
+	if (a)
 		*out = &a->base;
 	return rc;
 }

@@ -165,14 +165,13 @@ static void end_round(const struct cache *c, struct slot *s, int rc, struct auth
 /* Asks the source, without the lock; the slot is ours, since it is busy. */
 static int ask(struct cache *c, struct slot *s, bool ahead, struct call *call, struct err *e)
 {
-	int64_t deadline = call->deadline, soon = clock_mono() + c->conf.ahead_wait;
+	int64_t deadline = call->deadline;
 	struct auth_token fresh = {0};
 	struct err why = ERR_INIT;
 	int rc;
 
-	/* Only its owner reads a call's deadline: that is us. */
-	if (ahead && soon < deadline)
-		call->deadline = soon;
+	if (ahead)
+		call_lower(call, clock_mono() + c->conf.ahead_wait);
 	rc = auth_source_get(c->conf.source, cloud_scope(c, s->scope), call, &fresh, &why);
 	if (rc == AUTH_UNAVAILABLE)
 		rc = -EACCES;

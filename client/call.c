@@ -46,6 +46,15 @@ void call_set_wake(struct call *c, void (*wake)(void *arg), void *arg)
 	pthread_mutex_unlock(&c->lock);
 }
 
+int64_t call_lower(struct call *c, int64_t deadline)
+{
+	int64_t old = c->deadline;
+
+	if (deadline < old)
+		c->deadline = deadline;
+	return old;
+}
+
 int call_check(struct call *c)
 {
 	if (call_cancelled(c))

@@ -42,6 +42,12 @@ bool call_cancelled(struct call *c);
  */
 void call_set_wake(struct call *c, void (*wake)(void *arg), void *arg);
 
+/*
+ * For its owner, around a part of the work that may take less time: lowers the deadline, never
+ * raises it, and returns what it was, to be put back.
+ */
+int64_t call_lower(struct call *c, int64_t deadline);
+
 /* 0 while there is time and the call is wanted, else -ETIMEDOUT or -ECANCELED. */
 int call_check(struct call *c);
 
