@@ -11,6 +11,7 @@
 #include "client/auth_cache.h"
 #include "client/auth_chain.h"
 #include "client/auth_entra.h"
+#include "client/auth_login.h"
 #include "client/auth_managed.h"
 #include "client/url.h"
 
@@ -165,6 +166,16 @@ static int make_azcli(const struct setup *s, struct auth_source **out, struct er
 	return auth_azcli_new(s->conf->cli_subscription, out, e);
 }
 
+static int make_login(const struct setup *s, struct auth_source **out, struct err *e)
+{
+	_cleanup_buf_ struct buf why = BUF_INIT(ERR_MSG_MAX);
+
+	if (s->conf->login_file)
+		return auth_login_new(s->entra, s->conf->login_file, out, e);
+	buf_addstr(&why, "nobody has signed in with 'mlenvfs login'");
+	return missing("login", &why, out, e);
+}
+
 typedef int make_fn(const struct setup *s, struct auth_source **out, struct err *e);
 
 /* In the order in which they are tried. Source: auth.md section 5. */
@@ -176,6 +187,7 @@ static const struct way {
 	{AUTH_ENVIRONMENT, make_environment, false},
 	{AUTH_WORKLOAD_IDENTITY, make_workload, false},
 	{AUTH_MANAGED_IDENTITY, make_managed, false},
+	{AUTH_LOGIN, make_login, true},
 	{AUTH_AZURE_CLI, make_azcli, true},
 };
 
@@ -289,6 +301,34 @@ int auth_new(const struct auth_conf *conf, const struct auth_env *env, struct cr
 	if (conf->kind == AUTH_TOKEN)
 		return err_set(e, -EINVAL, "%s is not set", auth_env_name(AUTH_ACCESS_TOKEN));
 	return new_chain(conf, env, out, e);
+}
+
+int auth_sign_in(const struct auth_conf *conf, const struct auth_env *env,
+		 const struct auth_person *person, struct call *call, struct auth_login *out,
+		 struct err *e)
+{
+	struct setup s = {.conf = conf, .env = env};
+	struct auth_login_conf login = {
+		.tenant = person->tenant ? person->tenant : auth_env_get(env, AUTH_TENANT_ID),
+		.client_id = person->client_id ? person->client_id : AUTH_LOGIN_CLIENT_ID,
+		.scope = (conf->cloud ? conf->cloud : cloud_public())->arm_scope,
+		.show = person->show,
+		.show_arg = person->show_arg};
+	int rc = auth_hide_memory(e);
+
+	if (!login.tenant)
+		login.tenant = AUTH_LOGIN_TENANT;
+	if (!rc && !entra_is_tenant(login.tenant))
+		rc = err_set(e, -EINVAL, "'%.64s' is no tenant's id or domain", login.tenant);
+	if (!rc)
+		rc = open_entra(&s, e);
+	login.http = s.http;
+	login.entra = s.entra;
+	if (!rc)
+		rc = auth_login_device(&login, call, out, e);
+	entra_free(s.entra);
+	http_free(s.http);
+	return rc;
 }
 
 const char *auth_winner(struct credential *c)

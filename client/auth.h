@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "client/auth_env.h"
+#include "client/auth_store.h"
 #include "client/cloud.h"
 #include "client/credential.h"
 
@@ -56,6 +57,22 @@ const struct cloud *auth_env_cloud(const struct auth_env *env);
  */
 int auth_new(const struct auth_conf *conf, const struct auth_env *env, struct credential **out,
 	     struct err *e);
+
+/* Who signs in as a person, and how he is told what to do. */
+struct auth_person {
+	const char *tenant;    /* NULL: AZURE_TENANT_ID, else any organization */
+	const char *client_id; /* NULL: that of Microsoft's own tools */
+	void (*show)(void *arg, const char *message);
+	void *show_arg;
+};
+
+/*
+ * Signs in with a code that is typed into a browser; out, for auth_login_clear(), is what is to be
+ * kept with auth_store_save(). Blocks until that is done. -EINVAL, and as auth_login_device().
+ */
+int auth_sign_in(const struct auth_conf *conf, const struct auth_env *env,
+		 const struct auth_person *person, struct call *call, struct auth_login *out,
+		 struct err *e);
 
 /* Which way gave the last token of a credential of auth_new(); NULL when none did yet. Static. */
 const char *auth_winner(struct credential *c);
