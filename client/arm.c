@@ -155,6 +155,7 @@ static int start_http(struct arm *a, const struct arm_conf *conf, struct err *e)
 	struct buf origin = BUF_INIT(URL_HOST_MAX + 32);
 	struct http_conf hc = {
 		.unix_socket = conf->unix_socket,
+		.ca_file = conf->ca_file,
 		.user_agent = conf->user_agent,
 		.max_transfers = conf->max_connections,
 		.connect_timeout = conf->connect_timeout,
