@@ -7,6 +7,7 @@
 
 #include "client/child.h"
 #include "client/clock.h"
+#include "client/redact.h"
 
 enum { STATUS_NOT_FOUND = 127, WORDS_MAX = 200, ARGS_MAX = 10, SUBSCRIPTION_MAX = 128 };
 
@@ -52,6 +53,7 @@ static void first_line(const struct buf *from, char out[WORDS_MAX])
 	for (char *p = out; *p; p++)
 		if ((unsigned char)*p < ' ')
 			*p = ' ';
+	redact_opaque(out);
 }
 
 static int az_error(int status, const struct buf *said, struct err *e)

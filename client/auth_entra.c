@@ -8,7 +8,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
-#include "client/log.h"
+#include "client/redact.h"
 #include "client/url.h"
 
 enum { SHOWN_MAX = 300 /* bytes of the endpoint's own words */ };
@@ -225,6 +225,7 @@ static void shown_words(const cJSON *json, const struct entra_form *form, char o
 		if ((unsigned char)*p < ' ')
 			*p = ' ';
 	mask_secrets(form, out);
+	redact_opaque(out);
 }
 
 static int refused(const cJSON *json, const struct entra_form *form, struct entra_refusal *why,

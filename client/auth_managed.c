@@ -11,6 +11,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/redact.h"
 #include "client/url.h"
 
 enum { WORDS_MAX = 200, HEADERS_MAX = 2 };
@@ -127,6 +128,7 @@ static void words_of(const struct managed *m, const struct http_response *r, cha
 			*p = ' ';
 	while (m->secret && m->secret[0] && (at = strstr(out, m->secret)))
 		memset(at, '*', strlen(m->secret));
+	redact_opaque(out);
 	auth_json_free(json);
 }
 

@@ -180,6 +180,7 @@ struct attempts {
 	char request_id[REQUEST_ID_SIZE];
 	bool repeatable;
 	bool refused; /* a 401 has been answered with fresh credentials */
+	bool unsent;  /* what failed was not this request, and says itself what it was */
 	enum http_retry again;
 };
 
@@ -198,6 +199,7 @@ static int attempt(struct attempts *a)
 		err_set(a->e, rc, rc == -ECANCELED ? "cancelled" : "no time left for a request");
 	else
 		rc = make_headers(a->r, a->request_id, &headers, a->call, a->e);
+	a->unsent = rc && !call_check(a->call);
 	if (!rc) {
 		rc = http_once(a->http, a->r, &headers, a->call, a->out, &a->again, a->e);
 		log_attempt(a->r, a->out, rc, start);
@@ -277,6 +279,8 @@ int http_perform(struct http *h, const struct http_request *r, struct call *call
 			break;
 		}
 	}
+	if (rc && a.unsent)
+		return rc;
 	if (rc && out->attempts > 1)
 		err_prefix(e, rc, "%s (%u attempts) ", r->method, out->attempts);
 	else if (rc)

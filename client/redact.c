@@ -48,3 +48,27 @@ void redact(char *text)
 		}
 	}
 }
+
+enum { OPAQUE_MIN = 32, GUID_LEN = 36 };
+
+/* 8-4-4-4-12: what tenants, applications and requests are called. */
+static int is_guid(const char *run, size_t len)
+{
+	return len == GUID_LEN && run[8] == '-' && run[13] == '-' && run[18] == '-' &&
+	       run[23] == '-';
+}
+
+void redact_opaque(char *text)
+{
+	static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "-._~+/=";
+
+	redact(text);
+	for (char *p = text; *p;) {
+		size_t n = strspn(p, token);
+
+		if (n >= OPAQUE_MIN && !is_guid(p, n))
+			memset(p, '*', n);
+		p += n ? n : 1;
+	}
+}

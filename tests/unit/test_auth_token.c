@@ -195,6 +195,18 @@ static void test_redaction(void **state)
 	}
 }
 
+static void test_opaque_words_are_masked(void **state)
+{
+	char text[256] = "Application 66666666-7777-8888-9999-000000000000 sent "
+			 "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.abcdefghijk to us";
+
+	(void)state;
+	redact_opaque(text);
+	assert_non_null(strstr(text, "Application 66666666-7777-8888-9999-000000000000 sent **"));
+	assert_non_null(strstr(text, "** to us"));
+	assert_null(strstr(text, "eyJ"));
+}
+
 static void test_secrets_leave_the_environment(void **state)
 {
 	struct auth_env env;
@@ -224,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_no_token),
 		cmocka_unit_test(test_the_cli_s_names),
 		cmocka_unit_test(test_redaction),
+		cmocka_unit_test(test_opaque_words_are_masked),
 		cmocka_unit_test(test_secrets_leave_the_environment),
 	};
 
