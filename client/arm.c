@@ -27,6 +27,7 @@ static void arm_stop(struct source *s)
 {
 	limiter_stop(arm_of(s)->limiter);
 	http_stop(arm_of(s)->http);
+	credential_stop(arm_of(s)->credential);
 }
 
 static void arm_free(struct source *s)
@@ -170,6 +171,7 @@ static int start_http(struct arm *a, const struct arm_conf *conf, struct err *e)
 	struct buf origin = BUF_INIT(URL_HOST_MAX + 32);
 	struct http_conf hc = {
 		.unix_socket = conf->unix_socket,
+		.ca_file = conf->ca_file,
 		.user_agent = conf->user_agent,
 		.max_transfers = conf->max_connections,
 		.connect_timeout = conf->connect_timeout,

@@ -34,6 +34,7 @@ struct arm_conf {
 	const char *discovery_host; /* base URL of registry discovery; NULL: the cloud's own, or the
 				       endpoint when that is no cloud's */
 	unsigned int max_connections; /* requests at once; 0: HTTP_TRANSFERS_DEFAULT */
+	const char *ca_file;          /* PEM of those who are trusted; NULL: the environment's */
 	int64_t connect_timeout;      /* ns; 0: 10 s */
 	int64_t backoff;              /* ns before the first repetition; 0: 250 ms */
 	const char *user_agent;

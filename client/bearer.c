@@ -11,6 +11,9 @@ static int bearer_apply(const struct http_auth *a, const struct http_request *r,
 	int rc = credential_get_token(auth->credential, auth->scope, call, &token, e);
 
 	(void)r;
+	/* a is part of a variable of the caller's: see bearer_auth(). */
+	((struct bearer_auth *)(uintptr_t)auth)->given =
+		credential_fingerprint(buf_str(&token), token.len);
 	if (!rc && token.len) {
 		rc = buf_addf(&value, "Bearer %s", buf_str(&token));
 		if (!rc)
@@ -27,7 +30,7 @@ static void bearer_refused(const struct http_auth *a)
 {
 	const struct bearer_auth *auth = (const struct bearer_auth *)a;
 
-	credential_invalidate(auth->credential, auth->scope);
+	credential_invalidate(auth->credential, auth->scope, auth->given);
 }
 
 struct bearer_auth bearer_auth(struct credential *credential, const char *scope)

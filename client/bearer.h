@@ -11,6 +11,7 @@ struct bearer_auth {
 	struct http_auth base;
 	struct credential *credential;
 	const char *scope;
+	uint64_t given; /* the fingerprint of the token last sent */
 };
 
 /* For a local variable of a request; borrows both. A 401 invalidates the token. */

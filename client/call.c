@@ -90,6 +90,15 @@ void call_begin(struct call *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+int64_t call_lower(struct call *c, int64_t deadline)
+{
+	int64_t old = c->deadline;
+
+	if (deadline < old)
+		c->deadline = deadline;
+	return old;
+}
+
 int call_check(struct call *c)
 {
 	if (call_cancelled(c))

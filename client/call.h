@@ -62,6 +62,12 @@ void call_set_promoted(struct call *c, void (*promoted)(void *arg, enum call_pri
 /* A request of it was sent: what is a prefetch from here on waits rather than gives up. */
 void call_begin(struct call *c);
 
+/*
+ * For its owner, around a part of the work that may take less time: lowers the deadline, never
+ * raises it, and returns what it was, to be put back.
+ */
+int64_t call_lower(struct call *c, int64_t deadline);
+
 /* 0 while there is time and the call is wanted, else -ETIMEDOUT or -ECANCELED. */
 int call_check(struct call *c);
 

@@ -19,6 +19,16 @@ static inline int64_t clock_mono(void)
 	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
+/* Nanoseconds of CLOCK_BOOTTIME, which runs on while the machine sleeps; what lifetimes of tokens
+ * are measured with. */
+static inline int64_t clock_boot(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
 /* Nanoseconds since the epoch. */
 static inline int64_t clock_wall(void)
 {

@@ -4,6 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* FNV-1a: short, and good enough where a chance equality only costs one request. */
+uint64_t credential_fingerprint(const void *token, size_t len)
+{
+	const unsigned char *p = token;
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
 struct static_credential {
 	struct credential base;
 	size_t len;
@@ -21,10 +32,11 @@ static int static_get_token(struct credential *c, const char *scope, struct call
 	return rc ? err_set(e, rc, "no memory for the access token") : 0;
 }
 
-static void keep_token(struct credential *c, const char *scope)
+static void keep_token(struct credential *c, const char *scope, uint64_t refused)
 {
 	(void)c;
 	(void)scope;
+	(void)refused;
 }
 
 static void static_free(struct credential *c)
@@ -46,16 +58,8 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-int credential_static_new(const char *token, size_t len, struct credential **out, struct err *e)
+int credential_check_token(const char *token, size_t len, struct err *e)
 {
-	struct static_credential *s;
-
-	while (len && is_blank(token[0])) {
-		token++;
-		len--;
-	}
-	while (len && is_blank(token[len - 1]))
-		len--;
 	if (!len || len > CREDENTIAL_TOKEN_MAX)
 		return err_set(e, -EINVAL, "the access token is empty or too long");
 	for (size_t i = 0; i < len; i++)
@@ -63,6 +67,23 @@ int credential_static_new(const char *token, size_t len, struct credential **out
 			return err_set(e, -EINVAL,
 				       "the access token holds a character that "
 				       "no token has");
+	return 0;
+}
+
+int credential_static_new(const char *token, size_t len, struct credential **out, struct err *e)
+{
+	struct static_credential *s;
+	int rc;
+
+	while (len && is_blank(token[0])) {
+		token++;
+		len--;
+	}
+	while (len && is_blank(token[len - 1]))
+		len--;
+	rc = credential_check_token(token, len, e);
+	if (rc)
+		return rc;
 	s = malloc(sizeof(*s) + len);
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for the access token");

@@ -8,6 +8,7 @@
 #define MLENVFS_CLIENT_CREDENTIAL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "client/buf.h"
 #include "client/call.h"
@@ -29,8 +30,14 @@ struct credential_ops {
 	int (*get_token)(struct credential *c, const char *scope, struct call *call,
 			 struct buf *out, struct err *e);
 
-	/* The service has refused the token last given for scope (401): do not give it again. */
-	void (*invalidate)(struct credential *c, const char *scope);
+	/*
+	 * The service has refused (401) a token that was given for scope: do not give it again.
+	 * refused is its credential_fingerprint(): one that was renewed meanwhile stays.
+	 */
+	void (*invalidate)(struct credential *c, const char *scope, uint64_t refused);
+
+	/* Ends all that waits with -ECANCELED, and all that follows. NULL: nothing ever waits. */
+	void (*stop)(struct credential *c);
 
 	void (*free)(struct credential *c);
 };
@@ -46,16 +53,29 @@ static inline int credential_get_token(struct credential *c, const char *scope, 
 	return c->ops->get_token(c, scope, call, out, e);
 }
 
-static inline void credential_invalidate(struct credential *c, const char *scope)
+static inline void credential_invalidate(struct credential *c, const char *scope, uint64_t refused)
 {
-	c->ops->invalidate(c, scope);
+	c->ops->invalidate(c, scope, refused);
 }
+
+static inline void credential_stop(struct credential *c)
+{
+	if (c->ops->stop)
+		c->ops->stop(c);
+}
+
+/* Tells tokens apart without keeping them. */
+uint64_t credential_fingerprint(const void *token, size_t len);
 
 static inline void credential_free(struct credential *c)
 {
 	if (c)
 		c->ops->free(c);
 }
+
+/* 0 when these bytes can be sent as a bearer token; else -EINVAL, with a text that has none of
+ * them. */
+int credential_check_token(const char *token, size_t len, struct err *e);
 
 /*
  * One token for everything, as AZURE_ACCESS_TOKEN gives it; copied, blanks around it dropped. It

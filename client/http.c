@@ -310,18 +310,28 @@ static char *copy_or_null(const char *s, bool *failed)
 	return copy;
 }
 
+/* Who is trusted: what was said, else what curl and then the Azure CLI would go by. */
+static const char *ca_file(const struct http_conf *conf)
+{
+	static const char *const names[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE",
+					    "REQUESTS_CA_BUNDLE"};
+	const char *ca = conf->ca_file;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && (!ca || !*ca); i++)
+		ca = getenv(names[i]);
+	return ca && *ca ? ca : NULL;
+}
+
 static int http_copy_conf(struct http *h, const struct http_conf *conf)
 {
-	const char *ca = getenv("CURL_CA_BUNDLE");
+	const char *ca = ca_file(conf);
 	bool failed = false;
 
-	if (!ca || !*ca)
-		ca = getenv("SSL_CERT_FILE");
 	h->unix_socket = copy_or_null(conf->unix_socket, &failed);
 	h->socket_origin = copy_or_null(conf->socket_origin, &failed);
 	h->user_agent = copy_or_null(
 		conf->user_agent ? conf->user_agent : "mlenvfs/" MLENVFS_VERSION, &failed);
-	h->ca_file = copy_or_null(ca && *ca ? ca : NULL, &failed);
+	h->ca_file = copy_or_null(ca, &failed);
 	h->ca_path = copy_or_null(getenv("SSL_CERT_DIR"), &failed);
 	h->max_transfers = conf->max_transfers ? conf->max_transfers : HTTP_TRANSFERS_DEFAULT;
 	h->connect_timeout =

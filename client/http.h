@@ -5,7 +5,8 @@
  * at once and the rest queue, interactive ones before prefetched ones. Every wait (queue, answer,
  * pause between attempts) ends at the call's deadline, when the call is cancelled, or at
  * http_stop(). Only http and https, no redirects, TLS verified; CURL_CA_BUNDLE, SSL_CERT_FILE,
- * SSL_CERT_DIR and the proxy variables count as they do for curl(1) (loopback goes direct).
+ * SSL_CERT_DIR and the proxy variables count as they do for curl(1) (loopback goes direct), and
+ * after them REQUESTS_CA_BUNDLE as it does for the Azure CLI.
  *
  * Who owns a transfer: it is reference-counted; its caller holds one reference and the queue or
  * the I/O thread the other. While it runs only the I/O thread touches what it receives; a caller
@@ -42,7 +43,8 @@ struct http_conf {
 	/* Requests to socket_origin ("http://localhost") go here; NULL: over TCP like all. */
 	const char *unix_socket;
 	const char *socket_origin;
-	const char *user_agent;     /* NULL: "mlenvfs/VERSION" */
+	const char *ca_file;    /* PEM of those who are trusted; NULL: as the environment says */
+	const char *user_agent; /* NULL: "mlenvfs/VERSION" */
 	unsigned int max_transfers; /* at once; 0: HTTP_TRANSFERS_DEFAULT */
 	int64_t connect_timeout;    /* ns for a connection; 0: 10 s */
 	int64_t backoff;            /* ns before the first retry, doubling; 0: 250 ms */
@@ -98,6 +100,7 @@ struct http_request {
 	bool repeatable; /* a POST that only reads; GET, HEAD, PUT and DELETE always are */
 	bool once;       /* what it says may be out of date later: only a 401 is tried again */
 	bool identity;   /* ask for the bytes as they are, not compressed */
+	bool direct;     /* through no proxy, whatever the environment says */
 };
 
 /* Zero-initialise; http_response_clear() when done. */

@@ -24,6 +24,7 @@ struct transfer {
 	struct curl_slist *headers;
 	char *url;
 	char *body;
+	size_t body_len;
 	size_t max_body;
 	enum call_prio prio;
 

@@ -180,6 +180,7 @@ struct attempts {
 	char request_id[HTTP_ID_SIZE];
 	bool repeatable;
 	bool refused; /* a 401 has been answered with fresh credentials */
+	bool unsent;  /* what failed was not this request, and says itself what it was */
 	enum http_retry again;
 };
 
@@ -216,6 +217,7 @@ static int attempt(struct attempts *a)
 		err_set(a->e, rc, rc == -ECANCELED ? "cancelled" : "no time left for a request");
 	else
 		rc = make_headers(a->r, a->request_id, &headers, a->call, a->e);
+	a->unsent = rc && !call_check(a->call);
 	if (!rc)
 		rc = attempt_once(a, &headers);
 	http_headers_clear(&headers);
@@ -305,5 +307,5 @@ int http_perform(struct http *h, const struct http_request *r, struct call *call
 			break;
 		}
 	}
-	return rc ? describe_failure(&a, rc) : 0;
+	return rc && !a.unsent ? describe_failure(&a, rc) : rc;
 }

@@ -135,6 +135,7 @@ static int copy_body(struct transfer *t, const struct http_request *r)
 	t->body = malloc(r->body_len + 1);
 	if (!t->body)
 		return -ENOMEM;
+	t->body_len = r->body_len;
 	if (r->body_len)
 		memcpy(t->body, r->body, r->body_len);
 	curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
@@ -158,7 +159,7 @@ static int set_method(struct transfer *t, const struct http_request *r)
 	return rc;
 }
 
-static void set_place(struct transfer *t, const struct url *u)
+static void set_place(struct transfer *t, const struct url *u, bool direct)
 {
 	struct http *h = t->http;
 	struct buf origin = BUF_INIT(URL_HOST_MAX + 32);
@@ -167,7 +168,7 @@ static void set_place(struct transfer *t, const struct url *u)
 
 	if (local)
 		curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, h->unix_socket);
-	if (local || url_is_loopback(u))
+	if (local || direct || url_is_loopback(u))
 		curl_easy_setopt(t->easy, CURLOPT_PROXY, "");
 	buf_free(&origin);
 }
@@ -226,7 +227,7 @@ static int set_request(struct transfer *t, const struct http_request *r,
 
 	if (rc)
 		return rc;
-	set_place(t, &u);
+	set_place(t, &u, r->direct);
 	url_clear(&u);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(t->easy, CURLOPT_PATH_AS_IS, 1L);
@@ -291,6 +292,8 @@ void transfer_free(struct transfer *t)
 	if (t->url)
 		explicit_bzero(t->url, strlen(t->url));
 	free(t->url);
+	if (t->body)
+		explicit_bzero(t->body, t->body_len);
 	free(t->body);
 	buf_wipe(&t->in);
 	buf_wipe(&t->head);

@@ -11,4 +11,10 @@
 /* Overwrites, in place, every secret in the NUL-terminated text with '*'. Keeps its length. */
 void redact(char *text);
 
+/*
+ * For the words of somebody who knows our secrets: masks also every run of characters that is as
+ * long as secrets are and no GUID, whatever it is.
+ */
+void redact_opaque(char *text);
+
 #endif

@@ -4,21 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
 #include "client/arm.h"
+#include "client/auth.h"
 #include "client/cleanup.h"
 #include "client/credential.h"
 #include "emulator/emu.h"
 #include "fs/paths.h"
+#include "fs/settings.h"
 #include "fs/sockdir.h"
 
-static const char AZURE_ENDPOINT[] = "https://management.azure.com";
 static const char EMBEDDED_URL[] = "http://localhost";
-static const char TOKEN_VARIABLE[] = "AZURE_ACCESS_TOKEN";
 static const char SYSTEM_REGISTRY[] = "azureml";
 
 struct backend {
@@ -76,40 +75,20 @@ static int start_embedded(struct backend *b, const struct options *o, struct err
 
 /* ---- the endpoint ---- */
 
-/* Takes the token out of the environment, so that no child and no /proc/PID/environ has it. */
-static int take_token(struct credential **out, struct err *e)
+static const char *endpoint_of(const struct settings *s)
 {
-	char *token = getenv(TOKEN_VARIABLE);
-	size_t len = token ? strlen(token) : 0;
-	int rc;
-
-	if (!token)
-		return credential_none_new(out, e);
-	/* From here on a core dump would hold it. */
-	if (prctl(PR_SET_DUMPABLE, 0) < 0)
-		return err_set(e, -errno, "core dumps can't be switched off");
-	rc = credential_static_new(token, len, out, e);
-	explicit_bzero(token, len);
-	unsetenv(TOKEN_VARIABLE);
-	return rc;
+	return s->endpoint ? s->endpoint : EMBEDDED_URL;
 }
 
-static const char *endpoint_of(const struct options *o, const struct source_uri *uri)
+static int sign_in(struct backend *b, const struct options *o, const struct auth_env *env,
+		   const struct settings *s, struct err *e)
 {
-	if (o->arm_endpoint)
-		return o->arm_endpoint;
-	return uri->embedded ? EMBEDDED_URL : AZURE_ENDPOINT;
-}
+	_cleanup_free_ char *login_file = paths_login();
+	struct auth_conf conf = settings_auth(s, o, env, login_file);
 
-static const char *subscription_of(const struct options *o, const struct source_uri *uri)
-{
-	const char *id = getenv("AZURE_SUBSCRIPTION_ID");
-
-	if (uri->subscription)
-		return uri->subscription;
-	if (uri->registry || (uri->embedded && !o->arm_endpoint))
-		return uri->registry ? NULL : EMU_SUBSCRIPTION;
-	return id && *id ? id : EMU_SUBSCRIPTION;
+	if (!login_file)
+		return -ENOMEM;
+	return auth_new(&conf, env, &b->credential, e);
 }
 
 static size_t collect_registries(const struct options *o, const struct source_uri *uri,
@@ -126,18 +105,20 @@ static size_t collect_registries(const struct options *o, const struct source_ur
 	return n;
 }
 
-static int open_source(struct backend *b, const struct options *o, const struct source_uri *uri,
+static int open_source(struct backend *b, const struct options *o, const struct settings *s,
 		       struct err *e)
 {
+	const struct source_uri *uri = &s->uri;
 	const char *names[OPTIONS_REGISTRIES_MAX + 2];
 	struct arm_conf conf = {
-		.endpoint = endpoint_of(o, uri),
+		.endpoint = endpoint_of(s),
 		.unix_socket = b->sockdir ? sockdir_socket(b->sockdir) : NULL,
 		.credential = b->credential,
-		.subscription = subscription_of(o, uri),
+		.subscription = s->uri.subscription,
 		.resource_group = uri->resource_group,
 		.workspace = uri->workspace,
 		.api_version = o->api_version,
+		.ca_file = o->cafile,
 		.max_connections = o->max_requests,
 		.create_group = uri->embedded ? EMU_RESOURCE_GROUP : NULL,
 		.list_registries = uri->embedded,
@@ -148,20 +129,20 @@ static int open_source(struct backend *b, const struct options *o, const struct 
 	return arm_source_new(&conf, &b->source, e);
 }
 
-static int set_identity(struct backend *b, const struct options *o, const struct source_uri *uri)
+static int set_identity(struct backend *b, const struct settings *s)
 {
-	const char *subscription = subscription_of(o, uri);
+	const char *subscription = s->uri.subscription;
 
-	if (asprintf(&b->identity, "%s %s", endpoint_of(o, uri),
-		     subscription ? subscription : "") >= 0)
+	if (asprintf(&b->identity, "%s %s", endpoint_of(s), subscription ? subscription : "") >= 0)
 		return 0;
 	b->identity = NULL;
 	return -ENOMEM;
 }
 
 /* Names have no line ends. */
-static int set_view(struct backend *b, const struct options *o, const struct source_uri *uri)
+static int set_view(struct backend *b, const struct options *o, const struct settings *s)
 {
+	const struct source_uri *uri = &s->uri;
 	const char *names[OPTIONS_REGISTRIES_MAX + 2];
 	size_t n = collect_registries(o, uri, names), len;
 	FILE *f = open_memstream(&b->view, &len);
@@ -177,14 +158,19 @@ static int set_view(struct backend *b, const struct options *o, const struct sou
 }
 
 /* What `status` shows and `import` connects with. */
-static int describe(struct backend *b, const struct options *o, const struct source_uri *uri)
+static int describe(struct backend *b, const struct options *o, const struct settings *s)
 {
-	const char *subscription = subscription_of(o, uri);
+	const char *subscription = s->uri.subscription;
 	cJSON *root = cJSON_CreateObject();
 	bool ok = root != NULL;
 
 	ok = ok && cJSON_AddStringToObject(root, "source", o->source ? o->source : "embedded");
-	ok = ok && cJSON_AddStringToObject(root, "endpoint", endpoint_of(o, uri));
+	ok = ok && cJSON_AddStringToObject(root, "endpoint", endpoint_of(s));
+	if (ok && s->endpoint)
+		ok = cJSON_AddStringToObject(root, "cloud", s->cloud->name) &&
+		     cJSON_AddStringToObject(root, "credential", auth_kind_name(o->credential));
+	if (ok && o->cafile)
+		ok = cJSON_AddStringToObject(root, "cafile", o->cafile);
 	if (ok && b->sockdir)
 		ok = cJSON_AddStringToObject(root, "socket", sockdir_socket(b->sockdir));
 	if (ok && subscription)
@@ -197,28 +183,37 @@ static int describe(struct backend *b, const struct options *o, const struct sou
 	return b->about ? 0 : -ENOMEM;
 }
 
+/* The parts, in the order in which they need each other. */
+static int open_parts(struct backend *b, const struct options *o, const struct auth_env *env,
+		      const struct settings *s, struct err *e)
+{
+	int rc = s->endpoint ? set_local_dir(b, "/tmp/") : start_embedded(b, o, e);
+
+	if (!rc && !b->identity)
+		rc = set_identity(b, s);
+	if (!rc)
+		rc = set_view(b, o, s);
+	if (!rc)
+		rc = sign_in(b, o, env, s, e);
+	if (!rc)
+		rc = open_source(b, o, s, e);
+	return rc ? rc : describe(b, o, s);
+}
+
 int backend_open(const struct options *o, struct backend **out, struct err *e)
 {
 	struct backend *b = calloc(1, sizeof(*b));
-	struct source_uri uri = {0};
-	int rc = b ? source_uri_parse(o->source, &uri, e) : -ENOMEM;
+	struct settings s = {0};
+	struct auth_env env = {0};
+	int rc = b ? auth_env_take(&env, e) : -ENOMEM;
 
 	*out = NULL;
-	if (!rc && uri.embedded && !o->arm_endpoint)
-		rc = start_embedded(b, o, e);
-	else if (!rc)
-		rc = set_local_dir(b, "/tmp/");
-	if (!rc && !b->identity)
-		rc = set_identity(b, o, &uri);
 	if (!rc)
-		rc = set_view(b, o, &uri);
+		rc = settings_resolve(o, &env, &s, e);
 	if (!rc)
-		rc = take_token(&b->credential, e);
-	if (!rc)
-		rc = open_source(b, o, &uri, e);
-	if (!rc)
-		rc = describe(b, o, &uri);
-	source_uri_clear(&uri);
+		rc = open_parts(b, o, &env, &s, e);
+	settings_clear(&s);
+	auth_env_clear(&env);
 	if (rc) {
 		backend_close(b);
 		return e && e->msg[0] ? rc : err_set(e, rc, "%s", strerror(-rc));
@@ -279,23 +274,70 @@ static const char *member(const cJSON *root, const char *name)
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, name));
 }
 
-int backend_connect(const char *status_json, struct source **out, struct credential **cred,
-		    struct err *e)
+/* The options of the mount that say who it is to the service. */
+static int options_of(const cJSON *root, struct options *o, struct err *e)
+{
+	const char *credential = member(root, "credential"), *cloud = member(root, "cloud");
+	const char *cafile = member(root, "cafile");
+
+	options_init(o);
+	o->arm_endpoint = strdup(member(root, "endpoint"));
+	o->source = strdup(member(root, "source") ? member(root, "source") : "embedded");
+	o->cloud = cloud ? strdup(cloud) : NULL;
+	o->cafile = cafile ? strdup(cafile) : NULL;
+	if (!o->arm_endpoint || !o->source || (cloud && !o->cloud) || (cafile && !o->cafile))
+		return -ENOMEM;
+	if (credential && auth_kind_parse(credential, &o->credential))
+		return err_set(e, -EBADMSG, "the mount's status can't be understood");
+	return 0;
+}
+
+/* Signs in as the mount does; the environment may have changed since. */
+static int connect_as(const cJSON *root, bool mine, struct credential **cred, struct err *e)
+{
+	_cleanup_free_ char *login_file = paths_login();
+	struct auth_env env = {0};
+	struct auth_conf conf = {.kind = AUTH_NONE};
+	struct options o;
+	int rc = options_of(root, &o, e);
+	enum auth_kind kind = mine && !member(root, "socket") ? o.credential : AUTH_DEFAULT;
+
+	if (!rc)
+		rc = login_file ? auth_env_take(&env, e) : -ENOMEM;
+	if (!rc) {
+		conf = (struct auth_conf){.kind = kind,
+					  .cloud = o.cloud ? cloud_by_name(o.cloud) : NULL,
+					  .ca_file = o.cafile,
+					  .login_file = login_file};
+		if (kind == AUTH_DEFAULT && !auth_env_get(&env, AUTH_ACCESS_TOKEN) &&
+		    (!mine || strcmp(o.source, "embedded") == 0))
+			conf.kind = AUTH_NONE;
+		rc = auth_new(&conf, &env, cred, e);
+	}
+	auth_env_clear(&env);
+	options_clear(&o);
+	return rc;
+}
+
+int backend_connect(const char *status_json, bool mine, struct source **out,
+		    struct credential **cred, struct err *e)
 {
 	cJSON *root = cJSON_Parse(status_json);
 	struct arm_conf conf = {0};
-	int rc;
+	int rc = 0;
 
 	*cred = NULL;
 	if (!root)
 		return err_set(e, -EBADMSG, "the mount's status can't be understood");
-	rc = take_token(cred, e);
 	conf.endpoint = member(root, "endpoint");
 	conf.unix_socket = member(root, "socket");
 	conf.subscription = member(root, "subscription");
-	conf.credential = *cred;
-	if (!rc && !conf.endpoint)
+	conf.ca_file = member(root, "cafile");
+	if (!conf.endpoint)
 		rc = err_set(e, -EBADMSG, "the mount's status names no endpoint");
+	if (!rc)
+		rc = connect_as(root, mine, cred, e);
+	conf.credential = *cred;
 	if (!rc)
 		rc = arm_source_new(&conf, out, e);
 	if (rc) {

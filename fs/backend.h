@@ -11,9 +11,9 @@
 struct backend;
 
 /*
- * Opens what the options name. Starts threads: call after daemonising. A token is taken from the
- * environment variable AZURE_ACCESS_TOKEN, which is wiped. Negative errno with a text that
- * says what to do.
+ * Opens what the options name. Starts threads: call after daemonising. Secrets in environment
+ * variables are taken out of them (client/auth_env.h). Negative errno with a text that says what to
+ * do.
  */
 int backend_open(const struct options *o, struct backend **out, struct err *e);
 
@@ -40,11 +40,12 @@ const char *backend_local_dir(const struct backend *b);
 void backend_close(struct backend *b);
 
 /*
- * A source for another process of the same user that talks to the service of a mount, from that
- * mount's status JSON. The caller frees *cred after *out.
+ * A source for another process that talks to the service of a mount, from that mount's status JSON.
+ * mine: the kernel says that this user mounted it; what somebody else's mount names as its service
+ * gets no token that was not given for it (AZURE_ACCESS_TOKEN). The caller frees *cred after *out.
  */
 struct credential;
-int backend_connect(const char *status_json, struct source **out, struct credential **cred,
-		    struct err *e);
+int backend_connect(const char *status_json, bool mine, struct source **out,
+		    struct credential **cred, struct err *e);
 
 #endif

@@ -67,10 +67,14 @@ static bool parse_mount(char *line, struct cmd_mounted *out)
 {
 	char *dash = strstr(line, " - "), *save = NULL, *field = NULL;
 	char type[64], source[PATH_MAX];
+	const char *user;
 
 	if (!dash || sscanf(dash + 3, "%63s %4095s", type, source) != 2 ||
 	    strcmp(type, "fuse.mlenvfs") != 0)
 		return false;
+	user = strstr(dash + 3 + strlen(type) + 1 + strlen(source), "user_id=");
+	if (!user || sscanf(user, "user_id=%10u", &out->user) != 1)
+		out->user = UINT_MAX;
 	*dash = '\0';
 	for (int i = 0; i < 5; i++)
 		field = strtok_r(i ? NULL : line, " ", &save);
@@ -127,6 +131,23 @@ int cmd_mounts(struct cmd_mounted **out, size_t *n, struct err *e)
 	}
 	fclose(f);
 	return rc;
+}
+
+bool cmd_is_mine(const char *path)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+	struct cmd_mounted *m;
+	bool mine = false;
+	size_t n;
+
+	if (!real || cmd_mounts(&m, &n, NULL))
+		return false;
+	/* The last one at a place is the one that is seen. */
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(m[i].mountpoint, real) == 0)
+			mine = m[i].user == getuid();
+	cmd_mounts_free(m, n);
+	return mine;
 }
 
 bool cmd_is_mounted(const char *path)

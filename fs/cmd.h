@@ -23,6 +23,9 @@ int cmd_discard(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
 int cmd_warm(int argc, char **argv);
+int cmd_login(int argc, char **argv);
+int cmd_logout(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 
 /* Each command's help text, ending in a line end. */
 extern const char cmd_mount_help[];
@@ -35,6 +38,9 @@ extern const char cmd_discard_help[];
 extern const char cmd_serve_help[];
 extern const char cmd_cache_help[];
 extern const char cmd_warm_help[];
+extern const char cmd_login_help[];
+extern const char cmd_logout_help[];
+extern const char cmd_doctor_help[];
 
 /* Prints "mlenvfs: ..." to stderr. */
 void cmd_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -48,11 +54,18 @@ int cmd_usage(const char *command, const char *fmt, ...) __attribute__((format(p
 struct cmd_mounted {
 	char *mountpoint;
 	char *source;
+	unsigned int user; /* who mounted it; UINT_MAX: it is not said */
 };
 
 /* All of them; *n is their number. free() each member and the array with cmd_mounts_free(). */
 int cmd_mounts(struct cmd_mounted **out, size_t *n, struct err *e);
 void cmd_mounts_free(struct cmd_mounted *m, size_t n);
+
+/*
+ * True when what is mounted at path (of which it is the top) was mounted by this user, as the
+ * kernel has it.
+ */
+bool cmd_is_mine(const char *path);
 
 /* True when path (absolute, no symlinks) is the mount point of one. */
 bool cmd_is_mounted(const char *path);

@@ -187,7 +187,7 @@ static int run(const char *mountpoint, const char *workspace, int argc, char **a
 	int rc = cmd_read_status(mountpoint, &status, &e);
 
 	if (!rc)
-		rc = backend_connect(status, &im.source, &cred, &e);
+		rc = backend_connect(status, cmd_is_mine(mountpoint), &im.source, &cred, &e);
 	if (!rc)
 		rc = find_workspace(&im, workspace, &e);
 	for (int i = 0; !rc && i < argc; i++)

@@ -26,8 +26,11 @@ const char cmd_mount_help[] =
 	"  embedded                      the service on this machine (the default)\n"
 	"  azureml://subscriptions/ID[/resourceGroups/GROUP[/workspaces/NAME]]\n"
 	"  azureml://registries/NAME\n"
-	"For Azure, the environment variable AZURE_ACCESS_TOKEN holds an access token, as\n"
-	"'az account get-access-token --query accessToken -o tsv' prints one.\n"
+	"  azure                         what AZURE_SUBSCRIPTION_ID and the like, "
+	".azureml/config.json\n"
+	"                                or 'az configure --defaults' name\n"
+	"To Azure it signs in as its SDKs do: environment variables, workload and managed\n"
+	"identities, 'mlenvfs login', 'az login'. When that fails, 'mlenvfs doctor' says why.\n"
 	"\n"
 	"  -f, --foreground         stay in the foreground, log to stderr\n";
 
@@ -347,8 +350,8 @@ int cmd_mount(int argc, char **argv)
 				   "builder=%s: none of auto, buildah, podman, docker, none, and "
 				   "no absolute path",
 				   o.builder);
-	if (!status &&
-	    (make_absolute(&o.store) || make_absolute(&o.cache_dir) || make_absolute(&o.log_file)))
+	if (!status && (make_absolute(&o.store) || make_absolute(&o.cache_dir) ||
+			make_absolute(&o.log_file) || make_absolute(&o.cafile)))
 		status = CMD_FAILED;
 	if (!status)
 		status = check_mountpoint(&o);

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "client/keyring.h"
 #include "client/nearest.h"
 #include "fs/cmd.h"
 #include "fs/options.h"
@@ -26,6 +27,9 @@ static const struct command {
 	{"cache", cmd_cache, cmd_cache_help,
 	 "show, verify, prune or clear what is kept on the disk"},
 	{"serve", cmd_serve, cmd_serve_help, "offer the embedded service to other programs"},
+	{"login", cmd_login, cmd_login_help, "sign in to Azure, with a browser anywhere"},
+	{"logout", cmd_logout, cmd_logout_help, "forget that sign-in"},
+	{"doctor", cmd_doctor, cmd_doctor_help, "find out why Azure can't be mounted"},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -97,7 +101,8 @@ static int is_mount_helper(const char *argv0)
 
 static int is_source(const char *word)
 {
-	return strncmp(word, "azureml://", 10) == 0 || strcmp(word, "embedded") == 0;
+	return strncmp(word, "azureml://", 10) == 0 || strcmp(word, "embedded") == 0 ||
+	       strcmp(word, "azure") == 0;
 }
 
 /* A build context and many connections may need more descriptors than shells give by default. */
@@ -133,6 +138,8 @@ int main(int argc, char **argv)
 	/* mount(8) runs us through mount.fuse3 so: mlenvfs SOURCE MOUNTPOINT -o OPTIONS */
 	if (argc > 2 && is_source(argv[1]))
 		return cmd_mount(argc, argv);
+	if (strcmp(argv[1], KEYRING_COMMAND) == 0)
+		keyring_main(argc - 1, argv + 1);
 	c = find(argv[1]);
 	return c ? c->run(argc - 1, argv + 1) : unknown(argv[1]);
 }

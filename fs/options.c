@@ -13,7 +13,20 @@
 
 enum { OPTION_TEXT_MAX = 65536 };
 
-enum kind { FLAG, TEXT, SECONDS, COUNT, SIZE, ID, LEVEL, REGISTRY, DELETE, KERNEL, IGNORED };
+enum kind {
+	FLAG,
+	TEXT,
+	SECONDS,
+	COUNT,
+	SIZE,
+	ID,
+	LEVEL,
+	REGISTRY,
+	DELETE,
+	CREDENTIAL,
+	KERNEL,
+	IGNORED
+};
 
 #define AT(field) offsetof(struct options, field)
 
@@ -26,6 +39,13 @@ static const struct option {
 } table[] = {
 	{"arm_endpoint", TEXT, AT(arm_endpoint), "URL",
 	 "the Azure Resource Manager (or embedded service) to talk to"},
+	{"credential", CREDENTIAL, AT(credential), "NAME",
+	 "how to sign in: environment, workload-identity, managed-identity, login, azure-cli, "
+	 "token, none (the first that is set up)"},
+	{"cloud", TEXT, AT(cloud), "NAME",
+	 "AzureCloud (default), AzureChinaCloud or AzureUSGovernment"},
+	{"cafile", TEXT, AT(cafile), "FILE",
+	 "PEM certificates of those who are trusted (the system's)"},
 	{"registry", REGISTRY, 0, "NAME", "show this registry too, as @NAME; may be repeated"},
 	{"api_version", TEXT, AT(api_version), "DATE", "api-version of requests (2026-05-01)"},
 	{"save_timeout", SECONDS, AT(save_timeout), "SECONDS", "how long a save may take (10)"},
@@ -110,6 +130,8 @@ void options_clear(struct options *o)
 	free(o->mountpoint);
 	free(o->arm_endpoint);
 	free(o->api_version);
+	free(o->cloud);
+	free(o->cafile);
 	free(o->store);
 	free(o->builder);
 	free(o->cache_dir);
@@ -255,6 +277,8 @@ static int set(struct options *o, const struct option *opt, const char *value)
 	case DELETE:
 		*(bool *)at = strcmp(value, "permanent") == 0;
 		return *(bool *)at || strcmp(value, "archive") == 0 ? 0 : -EINVAL;
+	case CREDENTIAL:
+		return auth_kind_parse(value, at);
 	case KERNEL:
 		return add_kernel(o, opt->name);
 	case IGNORED:
@@ -363,7 +387,8 @@ static int bad_source(const char *text, struct err *e)
 {
 	return err_set(e, -EINVAL,
 		       "'%s' is not a source: use azureml://subscriptions/ID[/resourceGroups/GROUP"
-		       "[/workspaces/NAME]], azureml://registries/NAME, or 'embedded'",
+		       "[/workspaces/NAME]], azureml://registries/NAME, 'azure' for what is set "
+		       "elsewhere, or 'embedded'",
 		       text);
 }
 
@@ -375,6 +400,10 @@ int source_uri_parse(const char *text, struct source_uri *out, struct err *e)
 	*out = (struct source_uri){0};
 	if (!text || strcmp(text, "embedded") == 0 || strcmp(text, "none") == 0) {
 		out->embedded = true;
+		return 0;
+	}
+	if (strcmp(text, "azure") == 0) {
+		out->azure = true;
 		return 0;
 	}
 	if (strncasecmp(text, scheme, strlen(scheme)) != 0)

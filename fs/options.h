@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "client/auth.h"
 #include "client/err.h"
 #include "client/log.h"
 
@@ -23,6 +24,9 @@ struct options {
 
 	char *arm_endpoint; /* NULL: Azure's, or the embedded service */
 	char *api_version;
+	enum auth_kind credential;
+	char *cloud;  /* NULL: as the environment says */
+	char *cafile; /* NULL: as the environment says */
 	char *registries[OPTIONS_REGISTRIES_MAX];
 	size_t n_registries;
 	double refresh;      /* seconds */
@@ -67,6 +71,7 @@ void options_help(FILE *to);
 /* Where a SOURCE leads. Strings are owned; NULL where not given. */
 struct source_uri {
 	bool embedded;
+	bool azure; /* what the settings name: settings.h */
 	char *subscription;
 	char *resource_group;
 	char *workspace;
@@ -74,7 +79,7 @@ struct source_uri {
 };
 
 /*
- * Reads a SOURCE: NULL or "embedded",
+ * Reads a SOURCE: NULL or "embedded", "azure",
  * azureml://subscriptions/ID[/resourceGroups/RG[/workspaces/WS]], azureml://registries/NAME.
  * -EINVAL with a text.
  */

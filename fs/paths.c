@@ -47,27 +47,40 @@ char *paths_cache(void)
 	return n < 0 ? NULL : path;
 }
 
-static char *state_path(const char *part, const char *name)
+/* What lies at folder and name below our state directory. */
+static char *in_state(const char *folder, const char *name)
 {
 	const char *state = getenv("XDG_STATE_HOME");
 	char *path;
 	int n;
 
 	if (state && state[0] == '/')
-		n = asprintf(&path, "%s/mlenvfs/%s/%s", state, part, name);
+		n = asprintf(&path, "%s/mlenvfs/%s%s", state, folder, name);
 	else
-		n = asprintf(&path, "%s/.local/state/mlenvfs/%s/%s", home(), part, name);
+		n = asprintf(&path, "%s/.local/state/mlenvfs/%s%s", home(), folder, name);
 	return n < 0 ? NULL : path;
 }
 
 char *paths_drafts(const char *name)
 {
-	return state_path("drafts", name);
+	return in_state("drafts/", name);
 }
 
 char *paths_builds(const char *name)
 {
-	return state_path("builds", name);
+	return in_state("builds/", name);
+}
+
+char *paths_login(void)
+{
+	return in_state("", "login.json");
+}
+
+char *paths_in_home(const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", home(), name) < 0 ? NULL : path;
 }
 
 int paths_make_parents(const char *path)

@@ -25,6 +25,13 @@ char *paths_drafts(const char *name);
 /* The same with builds/NAME: what is remembered of one source's image builds. */
 char *paths_builds(const char *name);
 
+/* $XDG_STATE_HOME/mlenvfs/login.json, else below ~/.local/state: what `mlenvfs login` keeps. As
+ * above. */
+char *paths_login(void);
+
+/* ~/NAME. As above. */
+char *paths_in_home(const char *name);
+
 /* Makes the directories that lead to the file path, each 0700. 0 or a negative errno. */
 int paths_make_parents(const char *path);
 

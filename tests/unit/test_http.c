@@ -496,9 +496,10 @@ static int counting_get(struct credential *c, const char *scope, struct call *ca
 	return buf_addf(out, "token%d", self->invalidated);
 }
 
-static void counting_invalidate(struct credential *c, const char *scope)
+static void counting_invalidate(struct credential *c, const char *scope, uint64_t refused)
 {
 	(void)scope;
+	(void)refused;
 	((struct counting_credential *)c)->invalidated++;
 }
 
@@ -545,7 +546,7 @@ static void test_static_credential(void **state)
 	assert_int_equal(credential_static_new(" abc.def\n", 9, &c, NULL), 0);
 	assert_int_equal(credential_get_token(c, SCOPE_ARM, NULL, &token, NULL), 0);
 	assert_string_equal(buf_str(&token), "abc.def");
-	credential_invalidate(c, SCOPE_ARM);
+	credential_invalidate(c, SCOPE_ARM, 0);
 	credential_free(c);
 	buf_wipe(&token);
 	assert_int_equal(credential_static_new("", 0, &c, NULL), -EINVAL);
