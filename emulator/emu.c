@@ -43,12 +43,20 @@ static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 {
 	emu->conf = *conf;
 	emu->conf.store = emu->conf.token = emu->conf.faults = NULL;
+	emu->conf.tls_cert = emu->conf.tls_key = emu->conf.tls_dir = NULL;
 	emu->user = login_name();
 	if (!emu->user || copy_string(conf->store, &emu->conf.store) ||
 	    copy_string(conf->token, &emu->conf.token) ||
 	    copy_string(conf->faults, &emu->conf.faults))
 		return -ENOMEM;
 	return 0;
+}
+
+static int read_certs(struct emu *emu, const struct emu_conf *conf, struct err *e)
+{
+	if (conf->tls_cert)
+		return certs_load(conf->tls_cert, conf->tls_key, &emu->certs, e);
+	return conf->tls_dir ? certs_make(conf->tls_dir, &emu->certs, e) : 0;
 }
 
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
@@ -67,6 +75,8 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 		err_set(e, ret, "no memory");
 	else if (emu->conf.faults)
 		ret = faults_load(emu->faults, emu->conf.faults, e);
+	if (!ret)
+		ret = read_certs(emu, conf, e);
 	if (!ret)
 		ret = db_open(emu->conf.store, &emu->db, e);
 	if (!ret)
@@ -135,7 +145,7 @@ int emu_listen_unix(struct emu *emu, const char *path, struct err *e)
 			close(fd);
 		return ret;
 	}
-	return server_listen(emu->server, fd, e);
+	return server_listen(emu->server, fd, NULL, e);
 }
 
 static int bind_address(const struct addrinfo *ai)
@@ -190,7 +200,12 @@ int emu_listen_tcp(struct emu *emu, const char *host, uint16_t *port, struct err
 	if (fd < 0)
 		return err_set(e, fd, "%s:%u: %s", host, *port, strerror(-fd));
 	*port = bound_port(fd);
-	return server_listen(emu->server, fd, e);
+	return server_listen(emu->server, fd, emu->certs.chain ? &emu->certs : NULL, e);
+}
+
+const char *emu_ca(const struct emu *emu)
+{
+	return emu->certs.ca_path;
 }
 
 void emu_free(struct emu *emu)
@@ -207,5 +222,6 @@ void emu_free(struct emu *emu)
 		explicit_bzero((char *)emu->conf.token, strlen(emu->conf.token));
 	free((char *)emu->conf.token);
 	free((char *)emu->conf.faults);
+	certs_clear(&emu->certs);
 	free(emu);
 }

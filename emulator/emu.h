@@ -27,6 +27,11 @@ struct emu_conf {
 		registry_polls;  /* 202 answers before a registry PUT is done; 0: done at once */
 	bool timestamp_versions; /* nextVersion is always a timestamp */
 	enum emu_storage_auth storage_auth; /* what datastores say and listSecrets gives */
+	/* TLS on TCP: with the PEM files tls_cert and tls_key, or with a CA of our own that is
+	 * kept (or made) in the directory tls_dir. All NULL: plain HTTP. */
+	const char *tls_cert;
+	const char *tls_key;
+	const char *tls_dir;
 };
 
 /* Where the embedded service's own workspace lives. */
@@ -46,6 +51,9 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e);
  */
 int emu_listen_unix(struct emu *emu, const char *path, struct err *e);
 int emu_listen_tcp(struct emu *emu, const char *host, uint16_t *port, struct err *e);
+
+/* The file with the CA of our own that clients are to trust; NULL when there is none. Borrowed. */
+const char *emu_ca(const struct emu *emu);
 
 /* Ends connections and threads, checkpoints and closes the store. NULL is allowed. */
 void emu_free(struct emu *emu);

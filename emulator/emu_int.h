@@ -15,6 +15,7 @@
 #include "client/asset.h"
 #include "client/buf.h"
 #include "client/err.h"
+#include "emulator/certs.h"
 #include "emulator/emu.h"
 
 struct db;
@@ -41,8 +42,8 @@ struct emu_request {
 	size_t n_params;
 	const char *body;
 	size_t body_len;
-	const char
-		*base_url; /* "http://host:port" as this client reaches us, no slash at the end */
+	const char *base_url; /* "https://host:port" or with http, as this client reaches us, no
+				 slash at the end */
 	const struct fault *fault; /* what is done wrong to this request; NULL: nothing */
 };
 
@@ -65,7 +66,8 @@ struct emu {
 	struct faults *faults;
 	struct counters *counters;
 	struct server *server;
-	char *user; /* who createdBy says it was: the login name of this process */
+	struct certs certs; /* to speak TLS with on TCP; all NULL: plain HTTP */
+	char *user;         /* who createdBy says it was: the login name of this process */
 };
 
 /* The header / query parameter of that name (any case), or NULL. */
