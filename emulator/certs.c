@@ -18,6 +18,7 @@
 
 #include "client/buf.h"
 #include "client/cleanup.h"
+#include "emulator/readfile.h"
 
 enum {
 	PEM_MAX = 1024 * 1024,
@@ -78,45 +79,18 @@ void certs_clear(struct certs *c)
 
 /* ---- files ---- */
 
-static int read_all(int fd, struct buf *b)
+/* The whole file as a string, to be wiped and freed. */
+static int read_text(const char *path, bool secret, char **out, struct err *e)
 {
-	char piece[4096];
-	ssize_t n;
-
-	while (!buf_error(b) && (n = read(fd, piece, sizeof(piece))) != 0) {
-		if (n > 0)
-			buf_add(b, piece, (size_t)n);
-		else if (errno != EINTR)
-			return -errno;
-	}
-	explicit_bzero(piece, sizeof(piece));
-	return buf_error(b);
-}
-
-/* The whole file as a string, to be wiped and freed. secret: others may not read it. */
-static int read_file(const char *path, bool secret, char **out, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	struct buf b = BUF_INIT(PEM_MAX);
-	struct stat st;
-	int ret;
+	int ret = readfile(path, secret, &b, e);
 
-	if (fd < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	if (secret && (fstat(fd, &st) || st.st_uid != geteuid() || (st.st_mode & 077)))
-		return err_set(e, -EPERM,
-			       "%s: others may have read this key: remove it, and have a new "
-			       "certificate made",
-			       path);
-	ret = read_all(fd, &b);
+	if (!ret && buf_addch(&b, '\0'))
+		ret = err_set(e, buf_error(&b), "%s: %s", path, strerror(-buf_error(&b)));
 	if (!ret)
-		ret = buf_addch(&b, '\0');
-	if (ret) {
-		buf_wipe(&b);
-		return err_set(e, ret, "%s: %s", path, strerror(-ret));
-	}
-	*out = buf_steal(&b, NULL);
-	return 0;
+		*out = buf_steal(&b, NULL);
+	buf_wipe(&b);
+	return ret;
 }
 
 static int write_all(int fd, const char *text)
@@ -209,10 +183,10 @@ int certs_load(const char *cert_path, const char *key_path, struct certs *out, s
 {
 	_cleanup_x509_ X509 *cert = NULL;
 	_cleanup_key_ EVP_PKEY *key = NULL;
-	int ret = read_file(cert_path, false, &out->chain, e);
+	int ret = read_text(cert_path, false, &out->chain, e);
 
 	if (!ret)
-		ret = read_file(key_path, false, &out->key, e);
+		ret = read_text(key_path, false, &out->key, e);
 	if (ret)
 		goto err;
 	cert = parse_cert(out->chain);
@@ -390,9 +364,11 @@ static int ca_load(struct ca *ca, const char *cert_path, const char *key_path, s
 
 	if (is_missing(cert_path) || is_missing(key_path))
 		return 0;
-	ret = read_file(cert_path, false, &cert, e);
+	ret = read_text(cert_path, false, &cert, e);
 	if (!ret)
-		ret = read_file(key_path, true, &key, e);
+		ret = read_text(key_path, true, &key, e);
+	if (ret == -EPERM)
+		return err_prefix(e, ret, "remove it, and a new one is made: ");
 	if (ret)
 		return ret;
 	ca->cert = cert ? parse_cert(cert) : NULL;

@@ -17,6 +17,7 @@
 #include "emulator/counters.h"
 #include "emulator/db.h"
 #include "emulator/emu_int.h"
+#include "emulator/entra.h"
 #include "emulator/faults.h"
 #include "emulator/seed.h"
 #include "emulator/server.h"
@@ -43,6 +44,7 @@ static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 {
 	emu->conf = *conf;
 	emu->conf.store = emu->conf.token = emu->conf.faults = NULL;
+	emu->conf.entra = NULL;
 	emu->conf.tls_cert = emu->conf.tls_key = emu->conf.tls_dir = NULL;
 	emu->user = login_name();
 	if (!emu->user || copy_string(conf->store, &emu->conf.store) ||
@@ -68,13 +70,16 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 	if (emu && !copy_conf(emu, conf)) {
 		emu->counters = counters_new();
 		emu->faults = faults_new();
-		if (emu->counters && emu->faults)
+		emu->entra = entra_new();
+		if (emu->counters && emu->faults && emu->entra)
 			ret = 0;
 	}
 	if (ret)
 		err_set(e, ret, "no memory");
 	else if (emu->conf.faults)
 		ret = faults_load(emu->faults, emu->conf.faults, e);
+	if (!ret && conf->entra)
+		ret = entra_load(emu->entra, conf->entra, e);
 	if (!ret)
 		ret = read_certs(emu, conf, e);
 	if (!ret)
@@ -215,6 +220,7 @@ void emu_free(struct emu *emu)
 	server_free(emu->server);
 	db_close(emu->db);
 	faults_free(emu->faults);
+	entra_free(emu->entra);
 	counters_free(emu->counters);
 	free(emu->user);
 	free((char *)emu->conf.store);

@@ -21,6 +21,7 @@ struct emu_conf {
 	const char *store;  /* path of the SQLite file; made when it is not there */
 	const char *token;  /* the bearer token that every request must carry; NULL: none needed */
 	const char *faults; /* path of a fault plan (docs/faults.md); NULL: none */
+	const char *entra;  /* path of a file with applications that may sign in; NULL: none */
 	unsigned int page_size;  /* rows in one page of a list; 0: the default (100) */
 	unsigned int list_lag_s; /* seconds that lists lag behind writes; 0: they do not */
 	unsigned int

@@ -22,6 +22,7 @@ struct db;
 struct fault;
 struct faults;
 struct counters;
+struct entra;
 struct server;
 
 enum {
@@ -66,6 +67,7 @@ struct emu {
 	struct faults *faults;
 	struct counters *counters;
 	struct server *server;
+	struct entra *entra;
 	struct certs certs; /* to speak TLS with on TCP; all NULL: plain HTTP */
 	char *user;         /* who createdBy says it was: the login name of this process */
 };

@@ -15,6 +15,7 @@
 #include "emulator/certs.h"
 #include "emulator/counters.h"
 #include "emulator/dispatch.h"
+#include "emulator/entra.h"
 #include "emulator/faults.h"
 #include "emulator/reply.h"
 #include "emulator/route.h"
@@ -105,7 +106,11 @@ static void *arrival_new(void *cls, const char *uri, struct MHD_Connection *conn
 static void drop_body(struct arrival *a)
 {
 	atomic_fetch_sub(&a->server->bodies, a->body.len);
-	buf_free(&a->body);
+	/* A form may hold a secret. */
+	if (entra_is_path(a->path))
+		buf_wipe(&a->body);
+	else
+		buf_free(&a->body);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +35,9 @@ const char cmd_serve_help[] =
 	"      --tls-key FILE       the certificate's key (PEM)\n"
 	"      --store FILE         where everything is kept ($XDG_DATA_HOME/mlenvfs/store.db)\n"
 	"      --token-file FILE    the token to ask for: the first line of FILE\n"
+	"      --entra FILE         who may sign in at /TENANT/oauth2/v2.0/token: applications, "
+	"their\n"
+	"                           secrets and certificates, in JSON; mode 0600\n"
 	"      --storage-auth HOW   key, sas or none: what the datastore's credentials are (key)\n"
 	"      --timestamp-versions the next version is always a time, never a number\n"
 	"  for tests:\n"
@@ -77,6 +81,7 @@ enum serve_option {
 	OPT_TLS_KEY,
 	OPT_STORE,
 	OPT_TOKEN_FILE,
+	OPT_ENTRA,
 	OPT_FAULTS,
 	OPT_PAGE_SIZE,
 	OPT_LIST_LAG,
@@ -94,6 +99,7 @@ static const struct option options[] = {
 	{"tls-key", required_argument, NULL, OPT_TLS_KEY},
 	{"store", required_argument, NULL, OPT_STORE},
 	{"token-file", required_argument, NULL, OPT_TOKEN_FILE},
+	{"entra", required_argument, NULL, OPT_ENTRA},
 	{"faults", required_argument, NULL, OPT_FAULTS},
 	{"page-size", required_argument, NULL, OPT_PAGE_SIZE},
 	{"list-lag", required_argument, NULL, OPT_LIST_LAG},
@@ -181,6 +187,9 @@ static int read_option(struct serve *s, int option, const char *arg)
 		return CMD_OK;
 	case OPT_TOKEN_FILE:
 		s->token_file = arg;
+		return CMD_OK;
+	case OPT_ENTRA:
+		s->conf.entra = arg;
 		return CMD_OK;
 	case OPT_FAULTS:
 		s->conf.faults = arg;
@@ -415,6 +424,9 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&until, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &until, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A core dump would hold keys and tokens. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		cmd_complain("warning: core dumps can't be switched off: %s", strerror(errno));
 	ret = read_token(&s);
 	if (!ret && !s.conf.store)
 		ret = default_store(&s);
