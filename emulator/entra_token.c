@@ -280,6 +280,7 @@ static enum entra_error token(struct token_request *r)
 		{"client_credentials", by_credentials},
 		{"refresh_token", by_refresh},
 		{DEVICE_GRANT, by_device},
+		{"device_code", by_device}, /* what MSAL for JavaScript says */
 	};
 	enum entra_error error = entra_form_read(r->x, &r->form);
 	const char *type;
