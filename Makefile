@@ -15,7 +15,7 @@ SAN      ?=
 V        ?=
 
 VERSION  := 0.1.0
-PKGS     := fuse3 libcurl libcjson yaml-0.1 libcrypto sqlite3 libmicrohttpd expat
+PKGS     := fuse3 libcurl libcjson yaml-0.1 libcrypto sqlite3 libmicrohttpd gnutls expat
 
 FLAVOUR  := $(if $(SAN),$(SAN),release)
 B        := build/$(FLAVOUR)

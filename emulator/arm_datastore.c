@@ -27,6 +27,7 @@ static void add_datastore(struct exchange *x)
 	_cleanup_buf_ struct buf id = BUF_INIT(EMU_HEADER_VALUE_MAX);
 	struct buf *b = &x->reply->body;
 	char container[CONTAINER_SIZE];
+	const char *base = x->req->base_url, *host = strstr(base, "://");
 
 	scope_container(&x->scope, container);
 	scope_add_id(&x->scope, &id);
@@ -38,9 +39,10 @@ static void add_datastore(struct exchange *x)
 		 "\"accountName\":\"" EMU_ACCOUNT "\",\"containerName\":\"%s\",",
 		 buf_str(&id), credentials_type(x->emu), container);
 	buf_addf(b,
-		 "\"endpoint\":\"%s\",\"protocol\":\"http\",\"subscriptionId\":\"%s\","
+		 "\"endpoint\":\"%s\",\"protocol\":\"%.*s\",\"subscriptionId\":\"%s\","
 		 "\"resourceGroup\":\"%s\",\"serviceDataAccessAuthIdentity\":\"None\"}",
-		 x->req->base_url + strlen("http://"), x->scope.subscription, x->scope.group);
+		 host + strlen("://"), (int)(host - base), base, x->scope.subscription,
+		 x->scope.group);
 	scope_add_system_data(x->scope.created_by, x->scope.created, b);
 	buf_addch(b, '}');
 }

@@ -13,6 +13,7 @@
 #include "client/sharedkey.h"
 #include "emulator/blob_date.h"
 #include "emulator/blob_store.h"
+#include "emulator/entra.h"
 
 enum { CANONICAL_MAX = 64 * 1024, DIGEST_SIZE = 32 };
 
@@ -183,9 +184,21 @@ static int check_sas(struct emu *emu, const struct emu_request *r, const char *c
 
 static int check_bearer(struct emu *emu, const char *token, struct blob_denial *why)
 {
+	enum entra_verdict verdict = ENTRA_FOREIGN;
+
 	if (emu->conf.token ? secret_equal(token, emu->conf.token)
 			    : emu->conf.storage_auth == EMU_STORAGE_NONE)
 		return 0;
+	if (emu->conf.token)
+		verdict = entra_check(emu->entra, token, ENTRA_STORAGE);
+	if (verdict == ENTRA_GOOD)
+		return 0;
+	if (verdict == ENTRA_EXPIRED)
+		return deny(why, 401, "InvalidAuthenticationInfo",
+			    "Lifetime validation failed. The token is expired.");
+	if (verdict == ENTRA_ELSEWHERE)
+		return deny(why, 401, "InvalidAuthenticationInfo",
+			    "Audience validation failed. Audience did not match.");
 	return deny(why, 401, "InvalidAuthenticationInfo",
 		    "Server failed to authenticate the request. The access token is not valid.");
 }

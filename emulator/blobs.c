@@ -13,6 +13,7 @@
 #include "emulator/blob_auth.h"
 #include "emulator/blob_date.h"
 #include "emulator/db.h"
+#include "emulator/entra.h"
 #include "emulator/reply.h"
 
 enum {
@@ -61,7 +62,9 @@ void blobs_reply_error(const struct blob_request *req, int status, const char *c
 	emu_reply_header(reply, "x-ms-error-code", "%s", code);
 	if (status == 401)
 		emu_reply_header(reply, "WWW-Authenticate",
-				 "Bearer resource_id=https://storage.azure.com");
+				 "Bearer authorization_uri=%s/" ENTRA_TENANT
+				 "/oauth2/authorize resource_id=https://storage.azure.com",
+				 req->http->base_url);
 	if (reply->head_only)
 		return;
 	clock_format_iso(clock_wall(), now);

@@ -1,14 +1,15 @@
 #include "emulator/dispatch.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "client/clock.h"
+#include "emulator/access.h"
 #include "emulator/counters.h"
+#include "emulator/entra_reply.h"
 #include "emulator/exchange.h"
 #include "emulator/jsonio.h"
 #include "emulator/scopes.h"
@@ -22,6 +23,7 @@ enum route_flags {
 	ROUTE_WRITES = 8, /* only where the scope may be written to */
 	ROUTE_DATA = 16,  /* only below /mferp/managementfrontend */
 	ROUTE_REGIONAL = 32,
+	ROUTE_OPEN = 64, /* needs no token */
 };
 
 struct endpoint {
@@ -45,6 +47,13 @@ struct endpoint {
 #define R_VER         R_ENV "/versions/{}"
 
 static const struct endpoint routes[] = {
+	{"GET", "/subscriptions", subscriptions_list, "GET subscriptions", ROUTE_ARM},
+	{"GET", "/subscriptions/{}", subscriptions_get, "GET subscription", ROUTE_ARM},
+	{"GET", "/subscriptions/{}/resourceGroups", groups_list, "GET groups", ROUTE_ARM},
+	{"GET", "/subscriptions/{}/resourceGroups/{}", groups_get, "GET group", ROUTE_ARM},
+	{"GET", "/tenants", tenants_list, "GET tenants", ROUTE_ARM},
+	{"GET", "/metadata/endpoints", clouds_list, "GET clouds", ROUTE_ARM | ROUTE_OPEN},
+
 	{"GET", IN_SUB "/workspaces", workspaces_list, "GET workspaces", ROUTE_ARM},
 	{"GET", IN_GROUP "/workspaces", workspaces_list_group, "GET workspaces", ROUTE_ARM},
 	{"GET", W, workspaces_get, "GET workspace", IN_W},
@@ -94,12 +103,28 @@ static const struct endpoint routes[] = {
 	{"POST", "/environment/v1.0/consume/imageDetails", images_consume, "POST imageDetails",
 	 ROUTE_REGIONAL},
 
+	{"POST", "/{}/oauth2/v2.0/token", entra_token_v2, "POST token", ROUTE_OPEN},
+	{"POST", "/{}/oauth2/token", entra_token_v1, "POST token", ROUTE_OPEN},
+	{"POST", "/{}/oauth2/v2.0/devicecode", entra_devicecode, "POST devicecode", ROUTE_OPEN},
+	{"GET", "/devicelogin", entra_devicelogin, "GET devicelogin", ROUTE_OPEN},
+	{"GET", "/{}/v2.0/.well-known/openid-configuration", entra_configuration,
+	 "GET openid-configuration", ROUTE_OPEN},
+	{"GET", "/{}/.well-known/openid-configuration", entra_configuration,
+	 "GET openid-configuration", ROUTE_OPEN},
+	{"GET", "/{}/discovery/instance", entra_instance, "GET instance", ROUTE_OPEN},
+	{"GET", "/{}/discovery/v2.0/keys", entra_keys, "GET keys", ROUTE_OPEN},
+
 	{"GET", "/__mlenvfs/counters", control_counters, "", 0},
 	{"DELETE", "/__mlenvfs/counters", control_counters_reset, "", 0},
 	{"PUT", "/__mlenvfs/faults", control_faults, "", 0},
 	{"PUT", "/__mlenvfs/registries/{}", control_registry, "", 0},
 	{"POST", "/__mlenvfs/workspaces/{}", control_workspace, "", 0},
 	{"PUT", "/__mlenvfs/raw/{}/{}/{}", control_raw, "", 0},
+	{"PUT", "/__mlenvfs/entra/apps/{}", entra_control_app, "", 0},
+	{"DELETE", "/__mlenvfs/entra/apps/{}", entra_control_remove, "", 0},
+	{"PUT", "/__mlenvfs/entra/settings", entra_control_settings, "", 0},
+	{"POST", "/__mlenvfs/entra/devicecodes/{}", entra_control_device, "", 0},
+	{"DELETE", "/__mlenvfs/entra/tokens", entra_control_revoke, "", 0},
 };
 
 static bool is_below(const char *path, const char *root)
@@ -121,9 +146,21 @@ bool dispatch_is_control(const char *path)
 
 static enum reply_plane plane_of(const char *path)
 {
-	return strncasecmp(path, "/subscriptions/", 15) == 0 || dispatch_is_control(path)
-		       ? REPLY_ARM
-		       : REPLY_DATA;
+	static const char *const arm[] = {"/subscriptions", "/tenants", "/metadata", "/__mlenvfs"};
+
+	for (size_t i = 0; i < sizeof(arm) / sizeof(arm[0]); i++)
+		if (strncasecmp(path, arm[i], strlen(arm[i])) == 0 &&
+		    (path[strlen(arm[i])] == '/' || !path[strlen(arm[i])]))
+			return REPLY_ARM;
+	return entra_is_path(path) ? REPLY_ENTRA : REPLY_DATA;
+}
+
+static void add_headers(const struct emu_request *req, struct emu_reply *reply, double seconds)
+{
+	if (plane_of(req->path) == REPLY_ENTRA)
+		entra_reply_headers(reply);
+	else
+		reply_headers(reply, req->method, seconds);
 }
 
 void dispatch_error(const struct emu_request *req, struct emu_reply *reply, int status,
@@ -131,34 +168,7 @@ void dispatch_error(const struct emu_request *req, struct emu_reply *reply, int 
 {
 	reply_error(reply, plane_of(req->path), status, *code ? code : reply_code(status), "%s",
 		    message);
-	reply_headers(reply, req->method, 0);
-}
-
-bool dispatch_authorized(const struct emu *emu, const struct emu_request *req)
-{
-	const char *given = emu_header(req, "Authorization"), *token = emu->conf.token;
-
-	if (!token || dispatch_is_blob(req->path))
-		return true;
-	if (!given || strncasecmp(given, "Bearer ", 7))
-		return false;
-	given += 7 + strspn(given + 7, " ");
-	return strlen(given) == strlen(token) && CRYPTO_memcmp(given, token, strlen(token)) == 0;
-}
-
-static void refuse_unauthorized(struct exchange *x)
-{
-	bool given = emu_header(x->req, "Authorization");
-
-	if (given)
-		exchange_error(x, 401, "InvalidAuthenticationToken",
-			       "The access token is invalid.");
-	else
-		exchange_error(x, 401, "AuthenticationFailed",
-			       "Authentication failed. The 'Authorization' header is missing.");
-	emu_reply_header(x->reply, "WWW-Authenticate",
-			 "Bearer authorization_uri=\"%s/\", error=\"invalid_token\"",
-			 x->req->base_url);
+	add_headers(req, reply, 0);
 }
 
 /* "2026-05-01", with anything in lower case behind another dash. */
@@ -282,23 +292,51 @@ static const struct endpoint *find_route(struct exchange *x, const char *method,
 	return NULL;
 }
 
+/* What a request's token is worth for its route; r NULL: there is none. */
+static enum entra_verdict check_access(const struct exchange *x, const struct endpoint *r)
+{
+	unsigned int audiences = x->plane == REPLY_ARM ? ENTRA_ARM : ENTRA_ARM | ENTRA_ML;
+
+	if (r && (r->flags & ROUTE_OPEN))
+		return ENTRA_GOOD;
+	if (dispatch_is_control(x->req->path))
+		audiences = ENTRA_NOWHERE;
+	return access_check(x->emu, x->req, audiences);
+}
+
+bool dispatch_authorized(struct emu *emu, const struct emu_request *req)
+{
+	struct exchange x = {.emu = emu, .req = req, .plane = plane_of(req->path)};
+	const struct endpoint *r = NULL;
+	bool other_method, authorized;
+
+	if (dispatch_is_blob(req->path))
+		return true;
+	if (path_split(req->path, &x.path, NULL) == 0)
+		r = find_route(&x, as_method(req->method), &other_method);
+	authorized = check_access(&x, r) == ENTRA_GOOD;
+	path_free(&x.path);
+	return authorized;
+}
+
 static void answer(struct exchange *x)
 {
-	const struct endpoint *r;
+	const struct endpoint *r = NULL;
 	struct err e = ERR_INIT;
-	bool other_method;
+	bool other_method = false;
+	enum entra_verdict verdict;
+	int bad;
 
 	x->plane = plane_of(x->req->path);
-	if (!dispatch_authorized(x->emu, x->req)) {
-		refuse_unauthorized(x);
-		return;
-	}
-	if (path_split(x->req->path, &x->path, &e)) {
+	bad = path_split(x->req->path, &x->path, &e);
+	if (!bad)
+		r = find_route(x, as_method(x->req->method), &other_method);
+	verdict = check_access(x, r);
+	if (verdict != ENTRA_GOOD)
+		access_refuse(x, verdict);
+	else if (bad)
 		exchange_error(x, 400, "InvalidRequestUri", "%s", err_text(&e, -EINVAL));
-		return;
-	}
-	r = find_route(x, as_method(x->req->method), &other_method);
-	if (!r && other_method)
+	else if (!r && other_method)
 		exchange_error(x, 405, "HttpMethodNotAllowed",
 			       "The method %s is not supported by this resource.", x->req->method);
 	else if (!r)
@@ -344,7 +382,8 @@ void dispatch(struct emu *emu, const struct emu_request *req, struct emu_reply *
 	if (within_budget(&x, &left))
 		answer(&x);
 	reply->requests_left = left;
-	reply_headers(reply, req->method, (double)(clock_mono() - begun) / NS_PER_S);
+	add_headers(req, reply, (double)(clock_mono() - begun) / NS_PER_S);
+	entra_add_date(emu->entra, reply);
 	scope_release(&x.scope);
 	path_free(&x.path);
 }

@@ -12,10 +12,10 @@ bool dispatch_is_blob(const char *path);
 bool dispatch_is_control(const char *path);
 
 /*
- * Whether the request may go on: blob requests carry their own signatures; all others need the
- * service's token, when there is one.
+ * Whether the request may go on: blob requests carry their own signatures; all others but those
+ * that come before a sign-in need a token (access.h).
  */
-bool dispatch_authorized(const struct emu *emu, const struct emu_request *req);
+bool dispatch_authorized(struct emu *emu, const struct emu_request *req);
 
 /* Answers the request; always fills reply. */
 void dispatch(struct emu *emu, const struct emu_request *req, struct emu_reply *reply);

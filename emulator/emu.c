@@ -19,6 +19,7 @@
 #include "emulator/counters.h"
 #include "emulator/db.h"
 #include "emulator/emu_int.h"
+#include "emulator/entra.h"
 #include "emulator/faults.h"
 #include "emulator/seed.h"
 #include "emulator/server.h"
@@ -47,6 +48,8 @@ static int copy_conf(struct emu *emu, const struct emu_conf *conf)
 	emu->conf = *conf;
 	emu->conf.store = emu->conf.token = emu->conf.faults = NULL;
 	emu->conf.api_versions = emu->conf.builder = NULL;
+	emu->conf.entra = NULL;
+	emu->conf.tls_cert = emu->conf.tls_key = emu->conf.tls_dir = NULL;
 	emu->user = login_name();
 	if (!emu->user || copy_string(conf->store, &emu->conf.store) ||
 	    copy_string(conf->token, &emu->conf.token) ||
@@ -67,6 +70,13 @@ bool emu_builder_known(const char *builder)
 	return build_engine_known(builder);
 }
 
+static int read_certs(struct emu *emu, const struct emu_conf *conf, struct err *e)
+{
+	if (conf->tls_cert)
+		return certs_load(conf->tls_cert, conf->tls_key, &emu->certs, e);
+	return conf->tls_dir ? certs_make(conf->tls_dir, &emu->certs, e) : 0;
+}
+
 int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 {
 	struct emu *emu = calloc(1, sizeof(*emu));
@@ -77,13 +87,18 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e)
 		emu->counters = counters_new();
 		emu->faults = faults_new();
 		emu->throttle = throttle_new(conf->requests_per_minute);
-		if (emu->counters && emu->faults && emu->throttle)
+		emu->entra = entra_new();
+		if (emu->counters && emu->faults && emu->throttle && emu->entra)
 			ret = 0;
 	}
 	if (ret)
 		err_set(e, ret, "no memory");
 	else if (emu->conf.faults)
 		ret = faults_load(emu->faults, emu->conf.faults, e);
+	if (!ret && conf->entra)
+		ret = entra_load(emu->entra, conf->entra, e);
+	if (!ret)
+		ret = read_certs(emu, conf, e);
 	if (!ret)
 		ret = db_open(emu->conf.store, &emu->db, e);
 	if (!ret)
@@ -136,12 +151,12 @@ static int remove_socket(const char *path, struct err *e)
 }
 
 /* fd is taken. */
-static int start(struct emu *emu, int fd, struct err *e)
+static int start(struct emu *emu, int fd, const struct certs *certs, struct err *e)
 {
 	int ret = builder_start(emu->builder, e);
 
 	if (!ret)
-		return server_listen(emu->server, fd, e);
+		return server_listen(emu->server, fd, certs, e);
 	close(fd);
 	return ret;
 }
@@ -167,7 +182,7 @@ int emu_listen_unix(struct emu *emu, const char *path, struct err *e)
 			close(fd);
 		return ret;
 	}
-	return start(emu, fd, e);
+	return start(emu, fd, NULL, e);
 }
 
 static int bind_address(const struct addrinfo *ai)
@@ -222,7 +237,12 @@ int emu_listen_tcp(struct emu *emu, const char *host, uint16_t *port, struct err
 	if (fd < 0)
 		return err_set(e, fd, "%s:%u: %s", host, *port, strerror(-fd));
 	*port = bound_port(fd);
-	return start(emu, fd, e);
+	return start(emu, fd, emu->certs.chain ? &emu->certs : NULL, e);
+}
+
+const char *emu_ca(const struct emu *emu)
+{
+	return emu->certs.ca_path;
 }
 
 void emu_free(struct emu *emu)
@@ -234,6 +254,7 @@ void emu_free(struct emu *emu)
 	builder_free(emu->builder);
 	db_close(emu->db);
 	faults_free(emu->faults);
+	entra_free(emu->entra);
 	counters_free(emu->counters);
 	throttle_free(emu->throttle);
 	free(emu->user);
@@ -244,5 +265,6 @@ void emu_free(struct emu *emu)
 	free((char *)emu->conf.faults);
 	free((char *)emu->conf.api_versions);
 	free((char *)emu->conf.builder);
+	certs_clear(&emu->certs);
 	free(emu);
 }

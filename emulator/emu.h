@@ -23,6 +23,7 @@ struct emu_conf {
 	const char *store;  /* path of the SQLite file; made when it is not there */
 	const char *token;  /* the bearer token that every request must carry; NULL: none needed */
 	const char *faults; /* path of a fault plan (docs/faults.md); NULL: none */
+	const char *entra;  /* path of a file with applications that may sign in; NULL: none */
 	unsigned int page_size;  /* rows in one page of a list; 0: the default (100) */
 	unsigned int list_lag_s; /* seconds that lists lag behind writes; 0: they do not */
 	unsigned int
@@ -36,6 +37,11 @@ struct emu_conf {
 				"none", or the path of a program that is called like one of these */
 	unsigned int builds; /* how many images are built at a time; 0: the default (1) */
 	unsigned int build_timeout_s; /* how long one may take; 0: the default (3600) */
+	/* TLS on TCP: with the PEM files tls_cert and tls_key, or with a CA of our own that is
+	 * kept (or made) in the directory tls_dir. All NULL: plain HTTP. */
+	const char *tls_cert;
+	const char *tls_key;
+	const char *tls_dir;
 };
 
 /* Where the embedded service's own workspace lives. */
@@ -58,6 +64,9 @@ int emu_new(const struct emu_conf *conf, struct emu **out, struct err *e);
  */
 int emu_listen_unix(struct emu *emu, const char *path, struct err *e);
 int emu_listen_tcp(struct emu *emu, const char *host, uint16_t *port, struct err *e);
+
+/* The file with the CA of our own that clients are to trust; NULL when there is none. Borrowed. */
+const char *emu_ca(const struct emu *emu);
 
 /* Ends connections and threads, checkpoints and closes the store. NULL is allowed. */
 void emu_free(struct emu *emu);

@@ -15,6 +15,7 @@
 #include "client/asset.h"
 #include "client/buf.h"
 #include "client/err.h"
+#include "emulator/certs.h"
 #include "emulator/emu.h"
 
 struct builder;
@@ -22,6 +23,7 @@ struct db;
 struct fault;
 struct faults;
 struct counters;
+struct entra;
 struct server;
 struct throttle;
 
@@ -43,8 +45,8 @@ struct emu_request {
 	size_t n_params;
 	const char *body;
 	size_t body_len;
-	const char
-		*base_url; /* "http://host:port" as this client reaches us, no slash at the end */
+	const char *base_url; /* "https://host:port" or with http, as this client reaches us, no
+				 slash at the end */
 	const struct fault *fault; /* what is done wrong to this request; NULL: nothing */
 };
 
@@ -70,7 +72,9 @@ struct emu {
 	struct server *server;
 	struct throttle *throttle;
 	struct builder *builder;
-	char *user; /* who createdBy says it was: the login name of this process */
+	struct entra *entra;
+	struct certs certs; /* to speak TLS with on TCP; all NULL: plain HTTP */
+	char *user;         /* who createdBy says it was: the login name of this process */
 };
 
 /* The header / query parameter of that name (any case), or NULL. */

@@ -104,6 +104,25 @@ void images_build(struct exchange *x);
 void images_consume(struct exchange *x);
 void images_operation(struct exchange *x);
 void images_cancel(struct exchange *x);
+void entra_token_v1(struct exchange *x); /* entra_token.c */
+void entra_token_v2(struct exchange *x);
+void entra_devicecode(struct exchange *x); /* entra_device.c */
+void entra_devicelogin(struct exchange *x);
+void entra_configuration(struct exchange *x); /* entra_meta.c */
+void entra_instance(struct exchange *x);
+void entra_keys(struct exchange *x);
+void entra_control_app(struct exchange *x); /* entra_control.c */
+void entra_control_remove(struct exchange *x);
+void entra_control_settings(struct exchange *x);
+void entra_control_device(struct exchange *x);
+void entra_control_revoke(struct exchange *x);
+
+void clouds_list(struct exchange *x); /* arm_tenant.c */
+void subscriptions_list(struct exchange *x);
+void subscriptions_get(struct exchange *x);
+void tenants_list(struct exchange *x);
+void groups_list(struct exchange *x);
+void groups_get(struct exchange *x);
 
 void control_counters(struct exchange *x); /* control.c */
 void control_counters_reset(struct exchange *x);

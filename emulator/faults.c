@@ -1,13 +1,11 @@
 #include "emulator/faults.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <fnmatch.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -15,6 +13,7 @@
 #include "client/buf.h"
 #include "client/nearest.h"
 #include "client/cleanup.h"
+#include "emulator/readfile.h"
 
 enum {
 	PLAN_SIZE_MAX = 1024 * 1024,
@@ -25,7 +24,6 @@ enum {
 	STATUS_MIN = 200, /* 1xx are not answers */
 	STATUS_MAX = 599,
 	COUNT_MAX = 1000000000,
-	READ_SIZE = 4096,
 };
 
 /* The most bytes that truncate, wrong_length and huge may name: 1 TiB, exact in a double. */
@@ -286,29 +284,10 @@ int faults_set(struct faults *f, const char *json, size_t len, struct err *e)
 	return 0;
 }
 
-static int read_file(const char *path, struct buf *out, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char block[READ_SIZE];
-	ssize_t n;
-
-	if (fd < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	while ((n = read(fd, block, sizeof(block))) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(e, -errno, "%s: %s", path, strerror(errno));
-		if (buf_add(out, block, (size_t)n))
-			return err_set(e, buf_error(out), "%s: too large for a fault plan", path);
-	}
-	return 0;
-}
-
 int faults_load(struct faults *f, const char *path, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(PLAN_SIZE_MAX);
-	int rc = read_file(path, &text, e);
+	int rc = readfile(path, false, &text, e);
 
 	if (rc)
 		return rc;

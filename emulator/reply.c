@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "client/clock.h"
+#include "emulator/entra_reply.h"
 #include "emulator/jsonio.h"
 
 #define LOCATION "local"
@@ -151,6 +152,8 @@ void reply_error(struct emu_reply *r, enum reply_plane plane, int status, const 
 	r->status = status;
 	if (plane == REPLY_ARM)
 		add_arm_body(&r->body, status, code, message);
+	else if (plane == REPLY_ENTRA)
+		entra_reply_error(&r->body, status, message);
 	else
 		add_data_body(&r->body, status, code, message);
 }

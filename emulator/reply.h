@@ -10,8 +10,8 @@
 
 #include "emulator/emu_int.h"
 
-/* ARM's error body, or the one of the data plane (regional hosts). */
-enum reply_plane { REPLY_ARM, REPLY_DATA };
+/* ARM's error body, the one of the data plane (regional hosts), or Entra's. */
+enum reply_plane { REPLY_ARM, REPLY_DATA, REPLY_ENTRA };
 
 /* An empty answer: status 200, no body, room for EMU_BODY_MAX bytes. */
 void reply_init(struct emu_reply *r);

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "client/log.h"
+#include "emulator/certs.h"
 #include "emulator/counters.h"
 #include "emulator/dispatch.h"
+#include "emulator/entra.h"
 #include "emulator/faults.h"
 #include "emulator/reply.h"
 #include "emulator/route.h"
@@ -32,17 +34,27 @@ enum {
 
 #define BODIES_MAX (512ULL * 1024 * 1024) /* of all requests that are arriving */
 
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+/* A listening socket. */
+struct listener {
+	struct server *server;
+	struct MHD_Daemon *daemon;
+	bool tls;
+};
+
 struct server {
 	struct emu *emu;
 	int stop_fd; /* readable once the service ends */
 	atomic_ullong bodies;
-	struct MHD_Daemon *daemon[LISTENERS_MAX];
+	struct listener listeners[LISTENERS_MAX];
 	size_t n;
 };
 
 /* A request while it arrives. */
 struct arrival {
 	struct server *server;
+	bool tls;
 	char *uri; /* as sent */
 	char *path, *query;
 	struct buf body;
@@ -53,18 +65,29 @@ struct arrival {
 	bool too_busy;
 };
 
+/* The path and query; a proxy's form of the request names the host again. */
+static const char *without_host(const char *uri)
+{
+	const char *host = strncasecmp(uri, "http://", 7) == 0    ? uri + 7
+			   : strncasecmp(uri, "https://", 8) == 0 ? uri + 8
+								  : NULL;
+	const char *path = host ? strchr(host, '/') : NULL;
+
+	return path ? path : uri;
+}
+
 static void *arrival_new(void *cls, const char *uri, struct MHD_Connection *conn)
 {
 	struct arrival *a = calloc(1, sizeof(*a));
+	const struct listener *l = cls;
 	char *query;
 
 	(void)conn;
 	if (!a)
 		return NULL;
-	a->server = cls;
-	/* A proxy's form of the request names the host again. */
-	if (strncasecmp(uri, "http://", 7) == 0 && strchr(uri + 7, '/'))
-		uri = strchr(uri + 7, '/');
+	a->server = l->server;
+	a->tls = l->tls;
+	uri = without_host(uri);
 	a->too_long = strnlen(uri, URI_MAX + 1) > URI_MAX;
 	a->uri = strndup(uri, URI_MAX);
 	if (!a->uri) {
@@ -83,7 +106,11 @@ static void *arrival_new(void *cls, const char *uri, struct MHD_Connection *conn
 static void drop_body(struct arrival *a)
 {
 	atomic_fetch_sub(&a->server->bodies, a->body.len);
-	buf_free(&a->body);
+	/* A form may hold a secret. */
+	if (entra_is_path(a->path))
+		buf_wipe(&a->body);
+	else
+		buf_free(&a->body);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
@@ -105,12 +132,12 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
 static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_cls,
 			  enum MHD_ConnectionNotificationCode code)
 {
-	struct server *s = cls;
+	const struct listener *l = cls;
 
 	(void)conn;
 	(void)socket_cls;
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-		counters_connection(s->emu->counters);
+		counters_connection(l->server->emu->counters);
 }
 
 /* Takes a piece of the body; one that is too large is read to its end, and answered then. */
@@ -152,14 +179,14 @@ static enum MHD_Result add_header(void *cls, enum MHD_ValueKind kind, const char
 }
 
 /* What the client calls us; only what can be in a Host header may come back in our links. */
-static void make_base_url(const char *host, char out[BASE_URL_SIZE])
+static void make_base_url(bool tls, const char *host, char out[BASE_URL_SIZE])
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "0123456789.-_:[]";
 
 	if (!host || !*host || strlen(host) > HOST_MAX || strspn(host, plain) != strlen(host))
 		host = "localhost";
-	snprintf(out, BASE_URL_SIZE, "http://%s", host);
+	snprintf(out, BASE_URL_SIZE, "%s://%s", tls ? "https" : "http", host);
 }
 
 static int connection_fd(struct MHD_Connection *conn)
@@ -168,6 +195,14 @@ static int connection_fd(struct MHD_Connection *conn)
 		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 
 	return info ? info->connect_fd : -1;
+}
+
+static void *connection_tls(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+	return info ? info->tls_session : NULL;
 }
 
 /* A body-less answer whose length is not that of its (absent) body: to HEAD. */
@@ -237,7 +272,7 @@ struct complete {
 	struct server *server;
 	struct arrival *arrival;
 	struct MHD_Connection *conn;
-	int fd; /* the connection's; borrowed */
+	struct wire wire;
 	struct emu_request req;
 	struct header_list headers;
 	struct kv params[QUERY_PARAMS_MAX];
@@ -255,7 +290,9 @@ static void complete_fill(struct complete *c, struct arrival *a, struct MHD_Conn
 	c->server = a->server;
 	c->arrival = a;
 	c->conn = conn;
-	c->fd = connection_fd(conn);
+	c->wire = (struct wire){.fd = connection_fd(conn),
+				.stop_fd = a->server->stop_fd,
+				.tls = a->tls ? connection_tls(conn) : NULL};
 	c->headers.n = 0;
 	c->headers.too_many = false;
 	err_clear(&c->error);
@@ -273,7 +310,7 @@ static void complete_fill(struct complete *c, struct arrival *a, struct MHD_Conn
 	c->req.n_headers = c->headers.n;
 	c->query_error =
 		query_split(a->query, c->params, &c->req.n_params, &c->query_text, &c->error);
-	make_base_url(emu_header(&c->req, "Host"), c->base_url);
+	make_base_url(a->tls, emu_header(&c->req, "Host"), c->base_url);
 }
 
 static void complete_free(struct complete *c)
@@ -314,21 +351,20 @@ static bool check(struct complete *c)
 static bool fault_before(struct complete *c)
 {
 	const struct fault *f = &c->fault;
-	int stop_fd = c->server->stop_fd;
 
 	/* libmicrohttpd would count the wait as idleness. */
 	if (f->delay_ms || f->body_delay_ms)
 		MHD_set_connection_option(c->conn, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
-	if (f->delay_ms && !wire_wait(c->fd, stop_fd, f->delay_ms))
+	if (f->delay_ms && !wire_wait(&c->wire, f->delay_ms))
 		return true;
 	if (f->reset)
-		wire_reset(c->fd);
+		wire_reset(&c->wire);
 	else if (f->half_close)
-		wire_half_close(c->fd, stop_fd);
+		wire_half_close(&c->wire);
 	else if (f->garbage)
-		wire_garbage(c->fd, stop_fd);
+		wire_garbage(&c->wire);
 	else if (f->huge)
-		wire_huge(c->fd, stop_fd, f->huge);
+		wire_huge(&c->wire, f->huge);
 	return f->reset || f->half_close || f->garbage || f->huge || f->close;
 }
 
@@ -362,7 +398,7 @@ static enum MHD_Result finish(struct complete *c)
 		return MHD_NO;
 	if (f->truncate < 0 && !f->wrong_length && !f->body_delay_ms)
 		return send_reply(c->conn, &c->reply);
-	wire_reply(c->fd, c->server->stop_fd, &c->reply, f, strcmp(c->req.method, "HEAD") == 0);
+	wire_reply(&c->wire, &c->reply, f, strcmp(c->req.method, "HEAD") == 0);
 	return MHD_NO;
 }
 
@@ -446,28 +482,51 @@ struct server *server_new(struct emu *emu, struct err *e)
 	return s;
 }
 
-int server_listen(struct server *s, int fd, struct err *e)
+static struct MHD_Daemon *start_daemon(struct listener *l, int fd, const struct certs *certs)
 {
-	const unsigned int flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
-				   MHD_USE_POLL | MHD_USE_ITC;
-	struct MHD_Daemon *d;
+	unsigned int flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+			     MHD_USE_POLL | MHD_USE_ITC;
+	struct MHD_OptionItem tls[] = {
+		{MHD_OPTION_HTTPS_MEM_CERT, 0, certs ? certs->chain : NULL},
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, certs ? certs->key : NULL},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+		{MHD_OPTION_END, 0, NULL},
+	};
+	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+
+	if (certs)
+		flags |= MHD_USE_TLS;
+	return MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
+				fd, MHD_OPTION_URI_LOG_CALLBACK, arrival_new, l,
+				MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				MHD_OPTION_ARRAY, certs ? tls : none, MHD_OPTION_END);
+}
+
+int server_listen(struct server *s, int fd, const struct certs *certs, struct err *e)
+{
+	struct listener *l = &s->listeners[s->n];
 
 	if (s->n == LISTENERS_MAX) {
 		close(fd);
 		return err_set(e, -EMFILE, "too many listening sockets");
 	}
-	d = MHD_start_daemon(
-		flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_URI_LOG_CALLBACK, arrival_new, s, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
-	if (!d) {
+	if (certs && MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
+		close(fd);
+		return err_set(e, -EOPNOTSUPP,
+			       "libmicrohttpd was built without TLS here: put a proxy that "
+			       "speaks TLS in front of plain HTTP instead");
+	}
+	*l = (struct listener){.server = s, .tls = certs != NULL};
+	l->daemon = start_daemon(l, fd, certs);
+	if (!l->daemon) {
 		close(fd);
 		return err_set(e, -EIO, "the HTTP server could not be started");
 	}
-	s->daemon[s->n++] = d;
+	s->n++;
 	return 0;
 }
 
@@ -481,7 +540,7 @@ void server_free(struct server *s)
 	if (write(s->stop_fd, &one, sizeof(one)) < 0)
 		log_warn("emulator: eventfd: %s", strerror(errno));
 	for (size_t i = 0; i < s->n; i++)
-		MHD_stop_daemon(s->daemon[i]);
+		MHD_stop_daemon(s->listeners[i].daemon);
 	close(s->stop_fd);
 	free(s);
 }

@@ -9,13 +9,17 @@
 
 #include "client/err.h"
 
+struct certs;
 struct emu;
 struct server;
 
 struct server *server_new(struct emu *emu, struct err *e);
 
-/* Serves on a listening socket, which is the server's from now on (closed on failure too). */
-int server_listen(struct server *s, int fd, struct err *e);
+/*
+ * Serves on a listening socket, which is the server's from now on (closed on failure too). certs:
+ * speaks TLS, 1.2 or newer, with them; NULL: plain HTTP.
+ */
+int server_listen(struct server *s, int fd, const struct certs *certs, struct err *e);
 
 /* Ends delays and connections, and waits for their threads. NULL is allowed. */
 void server_free(struct server *s);

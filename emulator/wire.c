@@ -1,6 +1,7 @@
 #include "emulator/wire.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,12 +15,12 @@ enum {
 	HEAD_MAX = EMU_HEADERS_MAX * (EMU_HEADER_VALUE_MAX + 80) + 1024,
 };
 
-bool wire_wait(int fd, int stop_fd, unsigned int ms)
+bool wire_wait(const struct wire *w, unsigned int ms)
 {
 	int64_t end = clock_mono() + ms * NS_PER_MS;
 
 	for (;;) {
-		struct pollfd p[2] = {{stop_fd, POLLIN, 0}, {fd, POLLRDHUP, 0}};
+		struct pollfd p[2] = {{w->stop_fd, POLLIN, 0}, {w->fd, POLLRDHUP, 0}};
 		int64_t left = end - clock_mono();
 		int n;
 
@@ -31,7 +32,7 @@ bool wire_wait(int fd, int stop_fd, unsigned int ms)
 	}
 }
 
-void wire_reset(int fd)
+void wire_reset(const struct wire *w)
 {
 	struct sockaddr none = {.sa_family = AF_UNSPEC};
 	struct linger linger = {.l_onoff = 1, .l_linger = 0};
@@ -40,23 +41,37 @@ void wire_reset(int fd)
 	 * Dissolving the connection sends the reset now; a close would come after the end of the
 	 * stream that libmicrohttpd announces first, and the peer might be content with that.
 	 */
-	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ||
-	    connect(fd, &none, sizeof(none)))
-		shutdown(fd, SHUT_RDWR);
+	if (setsockopt(w->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ||
+	    connect(w->fd, &none, sizeof(none)))
+		shutdown(w->fd, SHUT_RDWR);
 }
 
-void wire_half_close(int fd, int stop_fd)
+/* Sends what goes without waiting: how much, or -1 with errno. */
+static ssize_t send_some(const struct wire *w, const char *data, size_t len)
 {
-	if (shutdown(fd, SHUT_WR) == 0)
-		wire_wait(fd, stop_fd, HALF_CLOSE_MS);
+	ssize_t n;
+
+	if (!w->tls)
+		return send(w->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = gnutls_record_send(w->tls, data, len);
+	if (n >= 0)
+		return n;
+	errno = n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED ? EAGAIN : EPIPE;
+	return -1;
+}
+
+void wire_half_close(const struct wire *w)
+{
+	if (shutdown(w->fd, SHUT_WR) == 0)
+		wire_wait(w, HALF_CLOSE_MS);
 }
 
 /* Sends everything, within the time a peer gets; the socket does not block. */
-static bool send_all(int fd, int stop_fd, const char *data, size_t len)
+static bool send_all(const struct wire *w, const char *data, size_t len)
 {
 	while (len) {
-		struct pollfd p[2] = {{stop_fd, POLLIN, 0}, {fd, POLLOUT, 0}};
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		struct pollfd p[2] = {{w->stop_fd, POLLIN, 0}, {w->fd, POLLOUT, 0}};
+		ssize_t n = send_some(w, data, len);
 
 		if (n > 0) {
 			data += n;
@@ -71,14 +86,14 @@ static bool send_all(int fd, int stop_fd, const char *data, size_t len)
 	return true;
 }
 
-void wire_garbage(int fd, int stop_fd)
+void wire_garbage(const struct wire *w)
 {
 	static const char bytes[] = "\x16\x03\x01\x02\x00 this is not HTTP\r\n\x00\xff\xfe\r\n\r\n";
 
-	send_all(fd, stop_fd, bytes, sizeof(bytes) - 1);
+	send_all(w, bytes, sizeof(bytes) - 1);
 }
 
-static bool send_head(int fd, int stop_fd, const struct emu_reply *reply, uint64_t length)
+static bool send_head(const struct wire *w, const struct emu_reply *reply, uint64_t length)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT(HEAD_MAX);
 
@@ -89,30 +104,30 @@ static bool send_head(int fd, int stop_fd, const struct emu_reply *reply, uint64
 	for (size_t i = 0; i < reply->n_headers; i++)
 		buf_addf(&b, "%s: %s\r\n", reply->headers[i].name, reply->headers[i].value);
 	buf_addstr(&b, "\r\n");
-	return !buf_error(&b) && send_all(fd, stop_fd, b.data, b.len);
+	return !buf_error(&b) && send_all(w, b.data, b.len);
 }
 
-void wire_reply(int fd, int stop_fd, const struct emu_reply *reply, const struct fault *fault,
+void wire_reply(const struct wire *w, const struct emu_reply *reply, const struct fault *fault,
 		bool head)
 {
 	size_t len = reply->body.len, half = len / 2;
 	int64_t announced = (int64_t)(reply->head_only ? reply->content_length : len);
 
 	announced += fault->wrong_length;
-	if (!send_head(fd, stop_fd, reply, announced < 0 ? 0 : (uint64_t)announced) || head)
+	if (!send_head(w, reply, announced < 0 ? 0 : (uint64_t)announced) || head)
 		return;
 	if (fault->truncate >= 0 && (uint64_t)fault->truncate < len) {
 		len = (size_t)fault->truncate;
 		half = len / 2;
 	}
-	if (!send_all(fd, stop_fd, reply->body.data, half))
+	if (!send_all(w, reply->body.data, half))
 		return;
-	if (fault->body_delay_ms && !wire_wait(fd, stop_fd, fault->body_delay_ms))
+	if (fault->body_delay_ms && !wire_wait(w, fault->body_delay_ms))
 		return;
-	send_all(fd, stop_fd, reply->body.data + half, len - half);
+	send_all(w, reply->body.data + half, len - half);
 }
 
-void wire_huge(int fd, int stop_fd, uint64_t bytes)
+void wire_huge(const struct wire *w, uint64_t bytes)
 {
 	struct emu_reply reply = {.status = 200, .content_type = "application/json"};
 	static const char begin[] = "{\"value\":[";
@@ -121,12 +136,12 @@ void wire_huge(int fd, int stop_fd, uint64_t bytes)
 	/* White space keeps it JSON for as long as anybody cares to parse it. */
 	memset(chunk, ' ', sizeof(chunk));
 	memcpy(chunk, begin, sizeof(begin) - 1);
-	if (!send_head(fd, stop_fd, &reply, bytes))
+	if (!send_head(w, &reply, bytes))
 		return;
 	while (bytes) {
 		size_t n = bytes < sizeof(chunk) ? (size_t)bytes : sizeof(chunk);
 
-		if (!send_all(fd, stop_fd, chunk, n))
+		if (!send_all(w, chunk, n))
 			return;
 		bytes -= n;
 		memset(chunk, ' ', sizeof(begin) - 1);

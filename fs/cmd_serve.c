@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,15 +22,22 @@
 const char cmd_serve_help[] =
 	"usage: mlenvfs serve [--listen [HOST:]PORT] [--unix PATH] [OPTION...]\n"
 	"\n"
-	"Offers the embedded service to other programs, over plain HTTP: the REST API of Azure ML\n"
+	"Offers the embedded service to other programs, over HTTP or TLS: the REST API of Azure "
+	"ML\n"
 	"for environments, and the Blob Storage calls of build contexts. Ends at SIGINT or "
 	"SIGTERM.\n"
 	"Every request needs the bearer token that is printed at start (or given in a file).\n"
 	"\n"
 	"      --listen [HOST:]PORT listen there (127.0.0.1:10010; port 0: any free one)\n"
 	"      --unix PATH          listen on a Unix socket, in a directory of mode 0700\n"
+	"      --tls                https, with a certificate for localhost; says what to trust\n"
+	"      --tls-cert FILE      https, with this certificate (PEM, with its chain)\n"
+	"      --tls-key FILE       the certificate's key (PEM)\n"
 	"      --store FILE         where everything is kept ($XDG_DATA_HOME/mlenvfs/store.db)\n"
 	"      --token-file FILE    the token to ask for: the first line of FILE\n"
+	"      --entra FILE         who may sign in at /TENANT/oauth2/v2.0/token: applications, "
+	"their\n"
+	"                           secrets and certificates, in JSON; mode 0600\n"
 	"      --storage-auth HOW   key, sas or none: what the datastore's credentials are (key)\n"
 	"      --timestamp-versions the next version is always a time, never a number\n"
 	"      --api-versions LIST  have only these api-versions, separated by commas (any)\n"
@@ -70,15 +78,21 @@ struct serve {
 	bool tcp;
 	const char *socket;
 	const char *token_file;
+	bool tls;
 	char token[TOKEN_MAX];
 	char *store;
+	char *tls_dir;
 };
 
 enum serve_option {
 	OPT_LISTEN = 256,
 	OPT_UNIX,
+	OPT_TLS,
+	OPT_TLS_CERT,
+	OPT_TLS_KEY,
 	OPT_STORE,
 	OPT_TOKEN_FILE,
+	OPT_ENTRA,
 	OPT_FAULTS,
 	OPT_PAGE_SIZE,
 	OPT_LIST_LAG,
@@ -97,8 +111,12 @@ enum serve_option {
 static const struct option options[] = {
 	{"listen", required_argument, NULL, OPT_LISTEN},
 	{"unix", required_argument, NULL, OPT_UNIX},
+	{"tls", no_argument, NULL, OPT_TLS},
+	{"tls-cert", required_argument, NULL, OPT_TLS_CERT},
+	{"tls-key", required_argument, NULL, OPT_TLS_KEY},
 	{"store", required_argument, NULL, OPT_STORE},
 	{"token-file", required_argument, NULL, OPT_TOKEN_FILE},
+	{"entra", required_argument, NULL, OPT_ENTRA},
 	{"faults", required_argument, NULL, OPT_FAULTS},
 	{"page-size", required_argument, NULL, OPT_PAGE_SIZE},
 	{"list-lag", required_argument, NULL, OPT_LIST_LAG},
@@ -189,11 +207,23 @@ static int read_option(struct serve *s, int option, const char *arg)
 	case OPT_UNIX:
 		s->socket = arg;
 		return CMD_OK;
+	case OPT_TLS:
+		s->tls = true;
+		return CMD_OK;
+	case OPT_TLS_CERT:
+		s->conf.tls_cert = arg;
+		return CMD_OK;
+	case OPT_TLS_KEY:
+		s->conf.tls_key = arg;
+		return CMD_OK;
 	case OPT_STORE:
 		s->conf.store = arg;
 		return CMD_OK;
 	case OPT_TOKEN_FILE:
 		s->token_file = arg;
+		return CMD_OK;
+	case OPT_ENTRA:
+		s->conf.entra = arg;
 		return CMD_OK;
 	case OPT_FAULTS:
 		s->conf.faults = arg;
@@ -228,6 +258,23 @@ static int read_option(struct serve *s, int option, const char *arg)
 	}
 }
 
+static bool speaks_tls(const struct serve *s)
+{
+	return s->tls || s->conf.tls_cert;
+}
+
+static int check_tls(const struct serve *s)
+{
+	if (!s->conf.tls_cert != !s->conf.tls_key)
+		return cmd_usage("serve", "--tls-cert and --tls-key belong together");
+	if (s->tls && s->conf.tls_cert)
+		return cmd_usage("serve", "--tls makes its own certificate: give either --tls or "
+					  "--tls-cert and --tls-key");
+	if (speaks_tls(s) && !s->tcp)
+		return cmd_usage("serve", "a Unix socket needs no TLS: --tls goes with --listen");
+	return CMD_OK;
+}
+
 /* CMD_OK, CMD_USAGE, or -1 when help was all that was wanted. */
 static int read_arguments(struct serve *s, int argc, char **argv)
 {
@@ -246,9 +293,12 @@ static int read_arguments(struct serve *s, int argc, char **argv)
 	}
 	if (optind < argc)
 		return cmd_usage("serve", "'%s' is too much", argv[optind]);
-	if (!s->tcp && !s->socket)
-		return read_listen(s, DEFAULT_PORT);
-	return CMD_OK;
+	if (!s->tcp && !s->socket) {
+		ret = read_listen(s, DEFAULT_PORT);
+		if (ret)
+			return ret;
+	}
+	return check_tls(s);
 }
 
 static int make_token(struct serve *s)
@@ -305,10 +355,41 @@ static int default_store(struct serve *s)
 	return CMD_OK;
 }
 
+/* Where the CA is that --tls makes. */
+static int tls_directory(struct serve *s)
+{
+	int ret;
+
+	s->tls_dir = paths_tls();
+	if (!s->tls_dir) {
+		cmd_complain("no memory");
+		return CMD_FAILED;
+	}
+	ret = paths_make_parents(s->tls_dir);
+	if (ret) {
+		cmd_complain("%s: %s", s->tls_dir, strerror(-ret));
+		return CMD_FAILED;
+	}
+	s->conf.tls_dir = s->tls_dir;
+	return CMD_OK;
+}
+
 static bool is_loopback(const char *host)
 {
 	return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
 	       strcmp(host, "localhost") == 0;
+}
+
+static void warn_of_network(const struct serve *s)
+{
+	if (s->tls)
+		cmd_complain("warning: the certificate that --tls makes is for localhost only: "
+			     "other machines need one for %s, given with --tls-cert and --tls-key",
+			     s->host);
+	else if (!speaks_tls(s))
+		cmd_complain("warning: %s can be reached from other machines, and HTTP is not "
+			     "encrypted: others on the network can read the token",
+			     s->host);
 }
 
 static int listen_all(struct serve *s, struct emu *emu)
@@ -323,21 +404,30 @@ static int listen_all(struct serve *s, struct emu *emu)
 		return CMD_FAILED;
 	}
 	if (s->tcp && !is_loopback(s->host))
-		cmd_complain("warning: %s can be reached from other machines, and HTTP is not "
-			     "encrypted: others on the network can read the token",
-			     s->host);
+		warn_of_network(s);
 	return CMD_OK;
 }
 
-static void announce(const struct serve *s)
+static void announce_ca(const char *ca)
+{
+	printf("CA to trust: %s\n"
+	       "  export SSL_CERT_FILE='%s'        # curl, Python, mlenvfs mount\n"
+	       "  export REQUESTS_CA_BUNDLE='%s'   # Python's requests, Azure's SDK and CLI\n"
+	       "  export NODE_EXTRA_CA_CERTS='%s'  # Node.js\n",
+	       ca, ca, ca, ca);
+}
+
+static void announce(const struct serve *s, const char *ca)
 {
 	bool ipv6 = strchr(s->host, ':');
 
 	if (s->tcp)
-		printf("listening on http://%s%s%s:%u\n", ipv6 ? "[" : "", s->host, ipv6 ? "]" : "",
-		       s->port);
+		printf("listening on %s://%s%s%s:%u\n", speaks_tls(s) ? "https" : "http",
+		       ipv6 ? "[" : "", s->host, ipv6 ? "]" : "", s->port);
 	if (s->socket)
 		printf("listening on unix:%s\n", s->socket);
+	if (ca)
+		announce_ca(ca);
 	printf("store: %s\n", s->conf.store);
 	if (s->token_file)
 		printf("token: the first line of %s\n", s->token_file);
@@ -358,7 +448,7 @@ static int serve_until(struct serve *s, const sigset_t *until)
 	}
 	ret = listen_all(s, emu);
 	if (!ret) {
-		announce(s);
+		announce(s, emu_ca(emu));
 		sigwait(until, &sig);
 	}
 	emu_free(emu);
@@ -382,13 +472,19 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&until, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &until, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A core dump would hold keys and tokens. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		cmd_complain("warning: core dumps can't be switched off: %s", strerror(errno));
 	ret = read_token(&s);
 	if (!ret && !s.conf.store)
 		ret = default_store(&s);
+	if (!ret && s.tls)
+		ret = tls_directory(&s);
 	s.conf.token = s.token;
 	if (!ret)
 		ret = serve_until(&s, &until);
 	explicit_bzero(s.token, sizeof(s.token));
 	free(s.store);
+	free(s.tls_dir);
 	return ret;
 }

@@ -21,17 +21,27 @@ static const char *home(void)
 	return pw && pw->pw_dir ? pw->pw_dir : "/";
 }
 
-char *paths_store(void)
+static char *data_path(const char *name)
 {
 	const char *data = getenv("XDG_DATA_HOME");
 	char *path;
 	int n;
 
 	if (data && data[0] == '/')
-		n = asprintf(&path, "%s/mlenvfs/store.db", data);
+		n = asprintf(&path, "%s/mlenvfs/%s", data, name);
 	else
-		n = asprintf(&path, "%s/.local/share/mlenvfs/store.db", home());
+		n = asprintf(&path, "%s/.local/share/mlenvfs/%s", home(), name);
 	return n < 0 ? NULL : path;
+}
+
+char *paths_store(void)
+{
+	return data_path("store.db");
+}
+
+char *paths_tls(void)
+{
+	return data_path("tls");
 }
 
 char *paths_cache(void)

@@ -10,6 +10,9 @@
  */
 char *paths_store(void);
 
+/* The same for $XDG_DATA_HOME/mlenvfs/tls: the embedded service's own CA. */
+char *paths_tls(void);
+
 /*
  * $XDG_CACHE_HOME/mlenvfs, else below ~/.cache: what can be fetched again. To be freed; NULL when
  * memory ran out. Call before threads are started.

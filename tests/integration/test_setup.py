@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 # What scripts/setup itself runs; what it looks for is in the table.
-TOOLS = "sh dash env cat grep sed awk sort tr id dirname basename cc gcc as ld python3 getconf ln".split()
+TOOLS = "sh dash env cat grep sed awk sort tr id dirname basename cc gcc as ld python3 getconf ln cmp cp mv rm mkdir tail timeout".split()
 TABLE = Path(__file__).resolve().parents[2] / "scripts/packages.txt"
 PROGRAMS = {probe.split(":")[1] for group, probe in (line.split()[:2] for line in TABLE.read_text().splitlines() if line[0] != "#")
-            if group in ("run", "test") and probe.startswith(("cmd:", "gnu:"))}
+            if group in ("run", "test", "want") and probe.startswith(("cmd:", "gnu:"))}
+LOCK = Path(__file__).resolve().parents[2] / "tests/js/package-lock.json"
 MANAGERS = {"apt-get": "install -y", "dnf": "install -y", "pacman": "-Sy", "apk": "add"}
 
 
@@ -20,6 +21,9 @@ class Machine:
     def __init__(self, base):
         self.bin = base / "bin"
         self.bin.mkdir()
+        self.js = base / "js"
+        self.js.mkdir()
+        shutil.copy(LOCK, self.js)
         self.log = base / "log"
         self.log.write_text("")
         for tool in PROGRAMS.union(TOOLS):
@@ -42,12 +46,18 @@ class Machine:
                        for tool in installs)
         self.script(name, f'echo "{name} $*" >>{self.log}\n{made}')
 
+    def npm(self, body):
+        """npm, and none of its packages."""
+        self.remove("npm")
+        self.script("npm", f'echo "npm $*" >>{self.log}\n{body}')
+        (self.js / LOCK.name).unlink()
+
     def user(self, uid=0):
         self.bin.joinpath("id").unlink()
         self.script("id", f"echo {uid}")
 
     def setup(self, root, use):
-        env = {"PATH": str(self.bin), "HOME": "/nonexistent"}
+        env = {"PATH": str(self.bin), "HOME": "/nonexistent", "MLENVFS_JS": str(self.js)}
         done = subprocess.run([root / "scripts/setup", use], env=env, text=True, capture_output=True, timeout=120,
                               stdin=subprocess.DEVNULL, check=False)
         return done, self.log.read_text()
@@ -138,6 +148,47 @@ def test_failing_package_manager_is_an_error(machine, root):
     assert done.returncode == 1 and "apt-get" in done.stderr
 
 
+def test_npm_packages_are_installed_once(machine, root):
+    machine.npm("mkdir node_modules; cp package-lock.json node_modules/seen")
+    done, log = machine.setup(root, "test")
+    assert (done.returncode, done.stderr, log) == (0, "", "npm ci\n")
+    assert (machine.js / "node_modules/seen").read_bytes() == LOCK.read_bytes()
+    done, log = machine.setup(root, "test")
+    assert (done.returncode, done.stdout, done.stderr, log) == (0, "", "", "npm ci\n")
+
+
+@pytest.mark.parametrize("body", ["echo no network; exit 1", "true"])
+def test_npm_that_fails_is_no_failure_but_said(machine, root, body):
+    machine.npm(body)
+    done, _ = machine.setup(root, "test")
+    assert done.returncode == 0
+    for word in ("npm", "test_official_js.py", "test_azurite.py", "skipped"):
+        assert word in done.stderr
+    assert not (machine.js / LOCK.name).exists()
+
+
+def test_npm_is_installed_where_it_can_be(machine, root):
+    machine.remove("npm")
+    machine.manager("apt-get", installs=["npm"])
+    done, log = machine.setup(root, "test")
+    assert done.returncode == 0 and log.splitlines()[-1].endswith("--no-install-recommends npm")
+
+
+def test_no_npm_is_no_failure_but_said(machine, root):
+    machine.remove("npm")
+    machine.script("apt-get", "exit 100")
+    (machine.js / LOCK.name).unlink()
+    done, _ = machine.setup(root, "test")
+    assert done.returncode == 0 and "no npm" in done.stderr and "skipped" in done.stderr
+
+
+def test_the_lock_file_names_no_registry(root):
+    """It is to work with whatever registry this machine takes its packages from."""
+    lock = LOCK.read_text()
+    assert '"resolved"' not in lock and '"integrity"' in lock
+    assert "ignore-scripts=true" in (root / "tests/js/.npmrc").read_text()
+
+
 def test_unknown_use_is_refused(machine, root):
     done, _ = machine.setup(root, "nonsense")
     assert done.returncode == 2 and "usage" in done.stderr
@@ -148,7 +199,7 @@ def test_every_need_has_a_package_everywhere(root):
             if not line.startswith("#")]
     assert len(rows) > 25
     for row in rows:
-        assert len(row) == 6 and row[0] in ("run", "test", "check"), row
+        assert len(row) == 6 and row[0] in ("run", "test", "want", "check"), row
         assert "-" not in row[2:] or row[1].startswith("san:"), row
 
 

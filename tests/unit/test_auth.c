@@ -16,7 +16,7 @@
 #include "client/clock.h"
 #include "client/log.h"
 #include "client/url.h"
-#include "tests/unit/certs.h"
+#include "tests/unit/clientcert.h"
 #include "tests/unit/stubserver.h"
 
 #define SECRET  "s3cret~value+/&"
@@ -28,7 +28,7 @@ enum { DEADLINE_S = 20 };
 
 struct fixture {
 	struct stub *stub;
-	struct certs certs;
+	struct clientcert certs;
 };
 
 static int setup(void **state)
@@ -38,7 +38,7 @@ static int setup(void **state)
 	assert_non_null(f);
 	log_set_level(LOG_LEVEL_ERROR);
 	f->stub = stub_start(NULL);
-	certs_make(&f->certs, 2048);
+	clientcert_make(&f->certs, 2048);
 	*state = f;
 	return 0;
 }
@@ -47,7 +47,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	certs_clear(&f->certs);
+	clientcert_clear(&f->certs);
 	stub_stop(f->stub);
 	free(f);
 	return 0;

@@ -14,23 +14,23 @@
 #include <openssl/rsa.h>
 
 #include "client/base64.h"
-#include "tests/unit/certs.h"
+#include "tests/unit/clientcert.h"
 
 static const char PASSWORD[] = "pa55-for-the-key";
 
 static int setup(void **state)
 {
-	struct certs *c = calloc(1, sizeof(*c));
+	struct clientcert *c = calloc(1, sizeof(*c));
 
 	assert_non_null(c);
-	certs_make(c, 2048);
+	clientcert_make(c, 2048);
 	*state = c;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	certs_clear(*state);
+	clientcert_clear(*state);
 	free(*state);
 	return 0;
 }
@@ -91,7 +91,7 @@ static const char *text_of(const cJSON *json, const char *name)
 	return text ? text : "";
 }
 
-static void check_assertion(struct certs *c, const struct auth_cert *cert, enum auth_alg alg)
+static void check_assertion(struct clientcert *c, const struct auth_cert *cert, enum auth_alg alg)
 {
 	static const struct auth_claims claims = {.audience = "https://login/t/oauth2/v2.0/token",
 						  .client_id = "app",
@@ -127,7 +127,7 @@ static void check_assertion(struct certs *c, const struct auth_cert *cert, enum 
 
 static void test_every_kind_of_file(void **state)
 {
-	struct certs *c = *state;
+	struct clientcert *c = *state;
 
 	for (int i = 0; i < 4; i++) {
 		const char *path = i == 0   ? certs_pem(c, "a.pem", NULL, true)
@@ -149,7 +149,7 @@ static void test_every_kind_of_file(void **state)
 static void test_the_chain_is_sent_on_demand(void **state)
 {
 	static const struct auth_claims claims = {.audience = "a", .client_id = "b"};
-	struct certs *c = *state;
+	struct clientcert *c = *state;
 	struct buf jwt = BUF_INIT(AUTH_ASSERTION_MAX);
 	struct auth_cert *cert = NULL;
 	cJSON *header;
@@ -182,7 +182,7 @@ static void test_what_is_not_usable(void **state)
 	static const char junk[] = "neither this nor that";
 	static const char begun[] =
 		"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-	struct certs *c = *state, small, curve;
+	struct clientcert *c = *state, small, curve;
 	char path[128];
 
 	assert_refused("/nonexistent/cert.pem", NULL, "No such file");
@@ -195,17 +195,17 @@ static void test_what_is_not_usable(void **state)
 	assert_refused(certs_pem(c, "locked.pem", PASSWORD, true), "wrong", "password");
 	assert_refused(certs_pkcs12(c, "locked.pfx", PASSWORD), "wrong", "password");
 	assert_refused(certs_pem(c, "alone.pem", NULL, false), NULL, "is not in it");
-	certs_make(&small, 1024);
+	clientcert_make(&small, 1024);
 	assert_refused(certs_pem(&small, "a.pem", NULL, true), NULL, "at least 2048 bits");
-	certs_clear(&small);
-	certs_make(&curve, 0);
+	clientcert_clear(&small);
+	clientcert_make(&curve, 0);
 	assert_refused(certs_pem(&curve, "a.pem", NULL, true), NULL, "no RSA key");
-	certs_clear(&curve);
+	clientcert_clear(&curve);
 }
 
 static void test_a_huge_file_is_not_read(void **state)
 {
-	struct certs *c = *state;
+	struct clientcert *c = *state;
 	size_t size = AUTH_CERT_FILE_MAX + 1;
 	char *data = calloc(1, size);
 

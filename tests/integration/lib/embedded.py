@@ -12,6 +12,7 @@ class Embedded(Service):
     def __init__(self, mount):    # pylint: disable=super-init-not-called
         self.mount = mount
         self.token = ""
+        self.ca = None
         self.host, self.port = "mlenvfs.localhost", 80
         self._local = threading.local()
 

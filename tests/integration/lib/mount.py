@@ -121,6 +121,8 @@ class Mount(Sandbox):
             self.options.setdefault("arm_endpoint", service.url)
             if service.token:
                 self.env["AZURE_ACCESS_TOKEN"] = service.token
+            if getattr(service, "ca", None):
+                self.env["CURL_CA_BUNDLE"] = str(service.ca)
         if start:
             try:
                 self.start()

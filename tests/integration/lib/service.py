@@ -9,6 +9,7 @@ import selectors
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -63,15 +64,17 @@ class Response:
 class Service:
     """
     A service on a free port of 127.0.0.1 with a token and a store of its own, ended on every way
-    out. options are further words of the command line; store is an SQLite file to be kept.
+    out. options are further words of the command line; store is an SQLite file to be kept. tls: it
+    speaks TLS with a CA of its own, whose file is .ca then; ca: it does with the options given.
     """
 
-    def __init__(self, binary, *options, store=None, faults=None, env=None):
+    def __init__(self, binary, *options, store=None, faults=None, env=None, tls=False, ca=None):
         self.binary = Path(binary)
         self.base = Path(tempfile.mkdtemp(prefix="mlenvfs-serve-"))
         self.store = Path(store) if store else self.base / "store"
-        self.options = [str(option) for option in options]
+        self.options = [str(option) for option in options] + ["--tls"] * tls
         self.env = sandbox_env(self.base, env)
+        self.ca = Path(self.env["XDG_DATA_HOME"]) / "mlenvfs/tls/ca.pem" if tls else ca
         self.token = secrets.token_hex(16)
         self.log_path = self.base / "log"
         self.process = self.host = self.port = None
@@ -100,7 +103,7 @@ class Service:
                 stdout=subprocess.PIPE, start_new_session=True,
                 preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
         line = self._first_line()
-        match = re.fullmatch(r"listening on http://(127\.0\.0\.1):(\d+)\n", line)
+        match = re.fullmatch(rf"listening on {self.scheme}://(127\.0\.0\.1):(\d+)\n", line)
         if not match:
             raise ServiceError(f"mlenvfs serve said {line!r}\n{self.log()}")
         self.host, self.port = match.group(1), int(match.group(2))
@@ -120,8 +123,12 @@ class Service:
         return line.decode()
 
     @property
+    def scheme(self):
+        return "https" if self.ca else "http"
+
+    @property
     def url(self):
-        return f"http://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def pid(self):
@@ -193,7 +200,12 @@ class Service:
 
     def _connection(self):
         if getattr(self._local, "connection", None) is None:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_SECONDS)
+            if self.ca:
+                connection = http.client.HTTPSConnection(
+                    self.host, self.port, timeout=REQUEST_SECONDS,
+                    context=ssl.create_default_context(cafile=self.ca))
+            else:
+                connection = http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_SECONDS)
             connection.connect()
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._local.connection = connection

@@ -1,4 +1,4 @@
-#include "tests/unit/certs.h"
+#include "tests/unit/clientcert.h"
 
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
@@ -19,11 +19,11 @@
 
 static char path[128];
 
-void certs_make(struct certs *c, int bits)
+void clientcert_make(struct clientcert *c, int bits)
 {
 	X509_NAME *name;
 
-	*c = (struct certs){0};
+	*c = (struct clientcert){0};
 	snprintf(c->dir, sizeof(c->dir), "/tmp/mlenvfs-certs-XXXXXX");
 	CHECK(mkdtemp(c->dir));
 	c->key = bits ? EVP_RSA_gen((unsigned int)bits) : EVP_EC_gen("P-256");
@@ -40,7 +40,7 @@ void certs_make(struct certs *c, int bits)
 	CHECK(X509_sign(c->cert, c->key, EVP_sha256()));
 }
 
-void certs_clear(struct certs *c)
+void clientcert_clear(struct clientcert *c)
 {
 	char command[] = "rm", all[] = "-rf";
 	char *argv[] = {command, all, c->dir, NULL};
@@ -53,10 +53,10 @@ void certs_clear(struct certs *c)
 	CHECK(pid > 0 && waitpid(pid, NULL, 0) == pid);
 	EVP_PKEY_free(c->key);
 	X509_free(c->cert);
-	*c = (struct certs){0};
+	*c = (struct clientcert){0};
 }
 
-static FILE *create(struct certs *c, const char *name)
+static FILE *create(struct clientcert *c, const char *name)
 {
 	FILE *f;
 
@@ -66,7 +66,7 @@ static FILE *create(struct certs *c, const char *name)
 	return f;
 }
 
-const char *certs_pem(struct certs *c, const char *name, const char *password, bool with_cert)
+const char *certs_pem(struct clientcert *c, const char *name, const char *password, bool with_cert)
 {
 	FILE *f = create(c, name);
 	int len = password ? (int)strlen(password) : 0;
@@ -79,7 +79,7 @@ const char *certs_pem(struct certs *c, const char *name, const char *password, b
 	return path;
 }
 
-const char *certs_pkcs12(struct certs *c, const char *name, const char *password)
+const char *certs_pkcs12(struct clientcert *c, const char *name, const char *password)
 {
 	PKCS12 *p12 = PKCS12_create(password, "app", c->key, c->cert, NULL, 0, 0, 0, 0, 0);
 	FILE *f = create(c, name);
@@ -90,7 +90,7 @@ const char *certs_pkcs12(struct certs *c, const char *name, const char *password
 	return path;
 }
 
-const char *certs_file(struct certs *c, const char *name, const void *data, size_t len)
+const char *certs_file(struct clientcert *c, const char *name, const void *data, size_t len)
 {
 	FILE *f = create(c, name);
 
