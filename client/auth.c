@@ -58,9 +58,9 @@ int auth_authority(const struct auth_env *env, const struct cloud *cloud, struct
 	const char *host = auth_env_get(env, AUTH_AUTHORITY_HOST);
 
 	if (host)
-		return entra_check_authority(host, auth_env_name(AUTH_AUTHORITY_HOST), out, e);
-	return entra_check_authority((cloud ? cloud : cloud_public())->authority, "the cloud", out,
-				     e);
+		return auth_entra_check_authority(host, auth_env_name(AUTH_AUTHORITY_HOST), out, e);
+	return auth_entra_check_authority((cloud ? cloud : cloud_public())->authority, "the cloud",
+					  out, e);
 }
 
 const struct cloud *auth_env_cloud(const struct auth_env *env)
@@ -69,7 +69,7 @@ const struct cloud *auth_env_cloud(const struct auth_env *env)
 	_cleanup_buf_ struct buf origin = BUF_INIT(URL_MAX);
 	_cleanup_url_ struct url u = {0};
 
-	if (!host || entra_check_authority(host, "", &origin, NULL) ||
+	if (!host || auth_entra_check_authority(host, "", &origin, NULL) ||
 	    url_parse(buf_str(&origin), &u, NULL))
 		return cloud_public();
 	return cloud_by_authority_host(u.host) ? cloud_by_authority_host(u.host) : cloud_public();
@@ -81,7 +81,7 @@ struct setup {
 	const struct auth_conf *conf;
 	const struct auth_env *env;
 	struct http *http;
-	struct entra *entra;
+	struct auth_entra *entra;
 };
 
 static const char *var(const struct setup *s, enum auth_var v)
@@ -246,7 +246,7 @@ static int fill_chain(const struct setup *s, struct auth_source *chain, struct e
 
 static void free_entra(void *extra)
 {
-	entra_free(extra);
+	auth_entra_free(extra);
 }
 
 static int open_entra(struct setup *s, struct err *e)
@@ -258,7 +258,7 @@ static int open_entra(struct setup *s, struct err *e)
 	if (!rc)
 		rc = http_new(&http, &s->http, e);
 	if (!rc)
-		rc = entra_new(s->http, buf_str(&authority), &s->entra, e);
+		rc = auth_entra_new(s->http, buf_str(&authority), &s->entra, e);
 	return rc;
 }
 
@@ -279,7 +279,7 @@ static int new_chain(const struct auth_conf *conf, const struct auth_env *env,
 		rc = fill_chain(&s, cache.source, e);
 	if (rc) {
 		auth_source_free(cache.source);
-		entra_free(s.entra);
+		auth_entra_free(s.entra);
 		http_free(s.http);
 		return rc;
 	}
@@ -318,7 +318,7 @@ int auth_sign_in(const struct auth_conf *conf, const struct auth_env *env,
 
 	if (!login.tenant)
 		login.tenant = AUTH_LOGIN_TENANT;
-	if (!rc && !entra_is_tenant(login.tenant))
+	if (!rc && !auth_entra_is_tenant(login.tenant))
 		rc = err_set(e, -EINVAL, "'%.64s' is no tenant's id or domain", login.tenant);
 	if (!rc)
 		rc = open_entra(&s, e);
@@ -326,7 +326,7 @@ int auth_sign_in(const struct auth_conf *conf, const struct auth_env *env,
 	login.entra = s.entra;
 	if (!rc)
 		rc = auth_login_device(&login, call, out, e);
-	entra_free(s.entra);
+	auth_entra_free(s.entra);
 	http_free(s.http);
 	return rc;
 }

@@ -19,7 +19,7 @@ enum { CODE_BAD_SIGNATURE = 700027, CODE_BAD_TIME = 700024, CLIENT_ID_MAX = 256 
 
 struct app {
 	struct auth_source base;
-	struct entra *entra;
+	struct auth_entra *entra;
 	char *tenant;
 	char *client_id;
 	char *secret; /* the client secret, or the certificate's password; may be NULL */
@@ -75,7 +75,7 @@ static int app_new(const struct auth_app_id *id, const struct auth_source_ops *o
 {
 	struct app *a;
 
-	if (!entra_is_tenant(id->tenant))
+	if (!auth_entra_is_tenant(id->tenant))
 		return err_set(e, -EINVAL, "'%.64s' is no tenant's id or domain", id->tenant);
 	if (!is_client_id(id->client_id))
 		return err_set(e, -EINVAL, "the client id is not valid");
@@ -94,11 +94,11 @@ static int app_new(const struct auth_app_id *id, const struct auth_source_ops *o
 	return 0;
 }
 
-static void begin(const struct app *a, const char *scope, struct entra_form *form)
+static void begin(const struct app *a, const char *scope, struct auth_entra_form *form)
 {
-	entra_form_add(form, "grant_type", "client_credentials");
-	entra_form_add(form, "client_id", a->client_id);
-	entra_form_add(form, "scope", scope);
+	auth_entra_form_add(form, "grant_type", "client_credentials");
+	auth_entra_form_add(form, "client_id", a->client_id);
+	auth_entra_form_add(form, "scope", scope);
 }
 
 /* ---- client secret ---- */
@@ -107,11 +107,11 @@ static int secret_get(struct auth_source *s, const char *scope, struct call *cal
 		      struct auth_token *out, struct err *e)
 {
 	struct app *a = app_of(s);
-	struct entra_form form = {.n = 0};
+	struct auth_entra_form form = {.n = 0};
 
 	begin(a, scope, &form);
-	entra_form_add_secret(&form, "client_secret", a->secret);
-	return entra_token(a->entra, a->tenant, &form, call, out, NULL, e);
+	auth_entra_form_add_secret(&form, "client_secret", a->secret);
+	return auth_entra_token(a->entra, a->tenant, &form, call, out, NULL, e);
 }
 
 static const struct auth_source_ops secret_ops = {.get = secret_get, .free = app_free};
@@ -147,25 +147,25 @@ static void set_alg(struct app *a, enum auth_alg alg)
 }
 
 static int ask_with_assertion(struct app *a, const char *scope, const char *assertion,
-			      struct call *call, struct auth_token *out, struct entra_refusal *why,
-			      struct err *e)
+			      struct call *call, struct auth_token *out,
+			      struct auth_entra_refusal *why, struct err *e)
 {
-	struct entra_form form = {.n = 0};
+	struct auth_entra_form form = {.n = 0};
 
 	begin(a, scope, &form);
-	entra_form_add(&form, "client_assertion_type", ASSERTION_TYPE);
-	entra_form_add_secret(&form, "client_assertion", assertion);
-	return entra_token(a->entra, a->tenant, &form, call, out, why, e);
+	auth_entra_form_add(&form, "client_assertion_type", ASSERTION_TYPE);
+	auth_entra_form_add_secret(&form, "client_assertion", assertion);
+	return auth_entra_token(a->entra, a->tenant, &form, call, out, why, e);
 }
 
 static int ask_signed(struct app *a, const struct auth_cert *cert, enum auth_alg alg,
 		      const char *scope, struct call *call, struct auth_token *out,
-		      struct entra_refusal *why, struct err *e)
+		      struct auth_entra_refusal *why, struct err *e)
 {
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
 	struct buf assertion = BUF_INIT(AUTH_ASSERTION_MAX);
-	struct auth_claims claims = {.client_id = a->client_id, .now = entra_now(a->entra)};
-	int rc = entra_token_url(a->entra, a->tenant, &url);
+	struct auth_claims claims = {.client_id = a->client_id, .now = auth_entra_now(a->entra)};
+	int rc = auth_entra_token_url(a->entra, a->tenant, &url);
 
 	claims.audience = buf_str(&url);
 	if (!rc)
@@ -181,7 +181,7 @@ static int certificate_get(struct auth_source *s, const char *scope, struct call
 {
 	struct app *a = app_of(s);
 	enum auth_alg alg = current_alg(a);
-	struct entra_refusal why = {0};
+	struct auth_entra_refusal why = {0};
 	struct auth_cert *cert = NULL;
 	int rc = auth_cert_load(a->path, a->secret, a->send_chain, &cert, e);
 

@@ -12,7 +12,7 @@ enum { AUTH_FEDERATED_MAX = 64 * 1024 /* bytes of a federated token */ };
 
 /* Who signs in where; copied, the endpoint borrowed. */
 struct auth_app_id {
-	struct entra *entra;
+	struct auth_entra *entra;
 	const char *tenant;
 	const char *client_id;
 };

@@ -13,7 +13,7 @@
 
 enum { SHOWN_MAX = 300 /* bytes of the endpoint's own words */ };
 
-struct entra {
+struct auth_entra {
 	struct http *http;
 	char *authority;
 	_Atomic int64_t skew; /* seconds that its clock is ahead of ours */
@@ -21,7 +21,7 @@ struct entra {
 
 /* ---- settings ---- */
 
-int entra_check_authority(const char *text, const char *what, struct buf *out, struct err *e)
+int auth_entra_check_authority(const char *text, const char *what, struct buf *out, struct err *e)
 {
 	_cleanup_buf_ struct buf full = BUF_INIT(URL_MAX);
 	_cleanup_url_ struct url u = {0};
@@ -43,21 +43,21 @@ int entra_check_authority(const char *text, const char *what, struct buf *out, s
 	return rc ? err_set(e, rc, "no memory for %s", what) : 0;
 }
 
-bool entra_is_tenant(const char *text)
+bool auth_entra_is_tenant(const char *text)
 {
 	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.");
 
 	return n && n <= URL_HOST_MAX && !text[n] && text[0] != '.';
 }
 
-int entra_new(struct http *http, const char *authority, struct entra **out, struct err *e)
+int auth_entra_new(struct http *http, const char *authority, struct auth_entra **out, struct err *e)
 {
-	struct entra *en = calloc(1, sizeof(*en));
+	struct auth_entra *en = calloc(1, sizeof(*en));
 
 	if (en)
 		en->authority = strdup(authority);
 	if (!en || !en->authority) {
-		entra_free(en);
+		auth_entra_free(en);
 		return err_set(e, -ENOMEM, "no memory for signing in");
 	}
 	en->http = http;
@@ -65,7 +65,7 @@ int entra_new(struct http *http, const char *authority, struct entra **out, stru
 	return 0;
 }
 
-void entra_free(struct entra *en)
+void auth_entra_free(struct auth_entra *en)
 {
 	if (!en)
 		return;
@@ -73,12 +73,12 @@ void entra_free(struct entra *en)
 	free(en);
 }
 
-const char *entra_authority(const struct entra *en)
+const char *auth_entra_authority(const struct auth_entra *en)
 {
 	return en->authority;
 }
 
-static int endpoint_url(const struct entra *en, const char *tenant, const char *endpoint,
+static int endpoint_url(const struct auth_entra *en, const char *tenant, const char *endpoint,
 			struct buf *url)
 {
 	buf_addf(url, "%s/", en->authority);
@@ -86,19 +86,19 @@ static int endpoint_url(const struct entra *en, const char *tenant, const char *
 	return buf_addf(url, "/oauth2/v2.0/%s", endpoint);
 }
 
-int entra_token_url(const struct entra *en, const char *tenant, struct buf *url)
+int auth_entra_token_url(const struct auth_entra *en, const char *tenant, struct buf *url)
 {
 	return endpoint_url(en, tenant, "token", url);
 }
 
-int64_t entra_now(struct entra *en)
+int64_t auth_entra_now(struct auth_entra *en)
 {
 	return clock_wall() / NS_PER_S + en->skew;
 }
 
 /* ---- forms ---- */
 
-static void form_add(struct entra_form *f, const char *name, const char *value, bool secret)
+static void form_add(struct auth_entra_form *f, const char *name, const char *value, bool secret)
 {
 	if (f->n == ENTRA_FIELDS_MAX)
 		return;
@@ -107,17 +107,17 @@ static void form_add(struct entra_form *f, const char *name, const char *value, 
 	f->fields[f->n++].secret = secret;
 }
 
-void entra_form_add(struct entra_form *f, const char *name, const char *value)
+void auth_entra_form_add(struct auth_entra_form *f, const char *name, const char *value)
 {
 	form_add(f, name, value, false);
 }
 
-void entra_form_add_secret(struct entra_form *f, const char *name, const char *value)
+void auth_entra_form_add_secret(struct auth_entra_form *f, const char *name, const char *value)
 {
 	form_add(f, name, value, true);
 }
 
-static int form_write(const struct entra_form *f, struct buf *body)
+static int form_write(const struct auth_entra_form *f, struct buf *body)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		const char *value = f->fields[i].value;
@@ -129,7 +129,7 @@ static int form_write(const struct entra_form *f, struct buf *body)
 }
 
 /* A hostile or careless endpoint that repeats what we sent must not bring it into a log. */
-static void mask_secrets(const struct entra_form *f, char *text)
+static void mask_secrets(const struct auth_entra_form *f, char *text)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		size_t len = strlen(f->fields[i].value);
@@ -191,7 +191,7 @@ static const char *member(const cJSON *json, const char *name)
 	return text ? text : "";
 }
 
-static void read_refusal(const cJSON *json, struct entra_refusal *why)
+static void read_refusal(const cJSON *json, struct auth_entra_refusal *why)
 {
 	const char *error = member(json, "error"), *words = member(json, "error_description");
 	const cJSON *code =
@@ -207,7 +207,7 @@ static void read_refusal(const cJSON *json, struct entra_refusal *why)
 }
 
 /* The first sentence or two of the description: what follows "Trace ID" helps nobody. */
-static void shown_words(const cJSON *json, const struct entra_form *form, char out[SHOWN_MAX])
+static void shown_words(const cJSON *json, const struct auth_entra_form *form, char out[SHOWN_MAX])
 {
 	const char *words = member(json, "error_description"), *end;
 	size_t n;
@@ -228,8 +228,8 @@ static void shown_words(const cJSON *json, const struct entra_form *form, char o
 	redact_opaque(out);
 }
 
-static int refused(const cJSON *json, const struct entra_form *form, struct entra_refusal *why,
-		   struct err *e)
+static int refused(const cJSON *json, const struct auth_entra_form *form,
+		   struct auth_entra_refusal *why, struct err *e)
 {
 	const char *advice = advice_for(why->code);
 	char words[SHOWN_MAX], code[32] = "";
@@ -245,8 +245,8 @@ static int refused(const cJSON *json, const struct entra_form *form, struct entr
 }
 
 /* A status that is no success, in an errno and words. */
-static int status_error(const struct http_response *r, const struct entra_form *form,
-			struct entra_refusal *why, struct err *e)
+static int status_error(const struct http_response *r, const struct auth_entra_form *form,
+			struct auth_entra_refusal *why, struct err *e)
 {
 	int code = http_status_errno(r->status);
 	cJSON *json = NULL;
@@ -266,13 +266,13 @@ static int status_error(const struct http_response *r, const struct entra_form *
 
 /* ---- requests ---- */
 
-static void learn_skew(struct entra *en, const struct http_response *r)
+static void learn_skew(struct auth_entra *en, const struct http_response *r)
 {
 	en->skew = auth_answer_time(r) - clock_wall() / NS_PER_S;
 }
 
-static int post(struct entra *en, const char *tenant, const char *endpoint,
-		const struct entra_form *form, struct call *call, struct http_response *resp,
+static int post(struct auth_entra *en, const char *tenant, const char *endpoint,
+		const struct auth_entra_form *form, struct call *call, struct http_response *resp,
 		struct err *e)
 {
 	struct kv headers[] = {{"Accept", "application/json"},
@@ -304,16 +304,17 @@ static int post(struct entra *en, const char *tenant, const char *endpoint,
 	return rc;
 }
 
-int entra_token(struct entra *en, const char *tenant, const struct entra_form *form,
-		struct call *call, struct auth_token *out, struct entra_refusal *why, struct err *e)
+int auth_entra_token(struct auth_entra *en, const char *tenant, const struct auth_entra_form *form,
+		     struct call *call, struct auth_token *out, struct auth_entra_refusal *why,
+		     struct err *e)
 {
-	struct entra_refusal unseen = {0};
+	struct auth_entra_refusal unseen = {0};
 	struct http_response resp = {0};
 	int64_t asked = clock_boot();
 	int rc;
 
 	why = why ? why : &unseen;
-	*why = (struct entra_refusal){0};
+	*why = (struct auth_entra_refusal){0};
 	rc = post(en, tenant, "token", form, call, &resp, e);
 	if (!rc && resp.status != 200)
 		rc = status_error(&resp, form, why, e);
@@ -323,15 +324,15 @@ int entra_token(struct entra *en, const char *tenant, const struct entra_form *f
 	return rc;
 }
 
-int entra_post(struct entra *en, const char *tenant, const char *endpoint,
-	       const struct entra_form *form, struct call *call, cJSON **out,
-	       struct entra_refusal *why, struct err *e)
+int auth_entra_post(struct auth_entra *en, const char *tenant, const char *endpoint,
+		    const struct auth_entra_form *form, struct call *call, cJSON **out,
+		    struct auth_entra_refusal *why, struct err *e)
 {
 	struct http_response resp = {0};
 	int rc = post(en, tenant, endpoint, form, call, &resp, e);
 
 	*out = NULL;
-	*why = (struct entra_refusal){0};
+	*why = (struct auth_entra_refusal){0};
 	if (!rc && resp.status != 200)
 		rc = status_error(&resp, form, why, e);
 	else if (!rc && auth_json_parse(buf_str(&resp.body), resp.body.len, out, e))

@@ -76,16 +76,16 @@ static int read_device(const struct auth_login_conf *conf, const cJSON *json, st
 static int ask_for_code(const struct auth_login_conf *conf, struct call *call, struct device *out,
 			struct err *e)
 {
-	struct entra_form form = {.n = 0};
-	struct entra_refusal why;
+	struct auth_entra_form form = {.n = 0};
+	struct auth_entra_refusal why;
 	char scope[SCOPE_MAX];
 	cJSON *json = NULL;
 	int rc;
 
 	snprintf(scope, sizeof(scope), "%s offline_access", conf->scope);
-	entra_form_add(&form, "client_id", conf->client_id);
-	entra_form_add(&form, "scope", scope);
-	rc = entra_post(conf->entra, conf->tenant, "devicecode", &form, call, &json, &why, e);
+	auth_entra_form_add(&form, "client_id", conf->client_id);
+	auth_entra_form_add(&form, "scope", scope);
+	rc = auth_entra_post(conf->entra, conf->tenant, "devicecode", &form, call, &json, &why, e);
 	if (!rc)
 		rc = read_device(conf, json, out, e);
 	auth_json_free(json);
@@ -96,7 +96,7 @@ static int ask_for_code(const struct auth_login_conf *conf, struct call *call, s
 
 /* Whether to go on after a failure; changes how often. */
 static bool goes_on(const struct auth_login_conf *conf, struct device *d, int rc,
-		    const struct entra_refusal *why)
+		    const struct auth_entra_refusal *why)
 {
 	if (rc == -EACCES && strcmp(why->error, "slow_down") == 0) {
 		d->interval += conf->slower ? conf->slower : AUTH_LOGIN_SLOWER_S * NS_PER_S;
@@ -108,7 +108,7 @@ static bool goes_on(const struct auth_login_conf *conf, struct device *d, int rc
 	return rc == -EHOSTUNREACH || rc == -EIO || rc == -ETIMEDOUT || rc == -EBUSY;
 }
 
-static int explain(const struct entra_refusal *why, int rc, struct err *e)
+static int explain(const struct auth_entra_refusal *why, int rc, struct err *e)
 {
 	if (strcmp(why->error, "authorization_declined") == 0 ||
 	    strcmp(why->error, "access_denied") == 0)
@@ -121,13 +121,13 @@ static int explain(const struct entra_refusal *why, int rc, struct err *e)
 static int poll_for_token(const struct auth_login_conf *conf, struct device *d, struct call *call,
 			  struct auth_token *token, struct err *e)
 {
-	struct entra_form form = {.n = 0};
-	struct entra_refusal why;
+	struct auth_entra_form form = {.n = 0};
+	struct auth_entra_refusal why;
 	int rc;
 
-	entra_form_add(&form, "grant_type", "urn:ietf:params:oauth:grant-type:device_code");
-	entra_form_add(&form, "client_id", conf->client_id);
-	entra_form_add_secret(&form, "device_code", d->code);
+	auth_entra_form_add(&form, "grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+	auth_entra_form_add(&form, "client_id", conf->client_id);
+	auth_entra_form_add_secret(&form, "device_code", d->code);
 	for (;;) {
 		int64_t next = clock_mono() + d->interval;
 
@@ -136,7 +136,7 @@ static int poll_for_token(const struct auth_login_conf *conf, struct device *d, 
 		rc = http_pause(conf->http, call, next);
 		if (rc)
 			return err_set(e, rc, "the sign-in was not finished");
-		rc = entra_token(conf->entra, conf->tenant, &form, call, token, &why, e);
+		rc = auth_entra_token(conf->entra, conf->tenant, &form, call, token, &why, e);
 		if (!rc || !goes_on(conf, d, rc, &why))
 			return rc ? explain(&why, rc, e) : 0;
 	}
@@ -154,7 +154,8 @@ int auth_login_device(const struct auth_login_conf *conf, struct call *call, str
 	if (!rc && !token.refresh.len)
 		rc = err_set(e, -EBADMSG,
 			     "the sign-in endpoint gives nothing to stay signed in with");
-	if (!rc && auth_login_set(out, entra_authority(conf->entra), conf->tenant, conf->client_id))
+	if (!rc &&
+	    auth_login_set(out, auth_entra_authority(conf->entra), conf->tenant, conf->client_id))
 		rc = err_set(e, -ENOMEM, "no memory for signing in");
 	if (!rc) {
 		out->refresh = token.refresh;
@@ -171,7 +172,7 @@ int auth_login_device(const struct auth_login_conf *conf, struct call *call, str
 
 struct login {
 	struct auth_source base;
-	struct entra *entra;
+	struct auth_entra *entra;
 	char *path;
 };
 
@@ -196,27 +197,27 @@ static int load(const struct login *l, struct call *call, struct auth_login *out
 	if (rc)
 		return err_set(e, rc == -ECANCELED || rc == -ETIMEDOUT ? rc : -EACCES, "%s",
 			       why.msg);
-	if (strcmp(out->authority, entra_authority(l->entra)) == 0)
+	if (strcmp(out->authority, auth_entra_authority(l->entra)) == 0)
 		return 0;
 	err_set(e, AUTH_UNAVAILABLE, "'mlenvfs login' was done at %s, and this is %s",
-		out->authority, entra_authority(l->entra));
+		out->authority, auth_entra_authority(l->entra));
 	auth_login_clear(out);
 	return AUTH_UNAVAILABLE;
 }
 
 static int refresh(const struct login *l, const struct auth_login *kept, const char *scope,
-		   struct call *call, struct auth_token *out, struct entra_refusal *why,
+		   struct call *call, struct auth_token *out, struct auth_entra_refusal *why,
 		   struct err *e)
 {
-	struct entra_form form = {.n = 0};
+	struct auth_entra_form form = {.n = 0};
 	char scopes[SCOPE_MAX];
 
 	snprintf(scopes, sizeof(scopes), "%s offline_access", scope);
-	entra_form_add(&form, "grant_type", "refresh_token");
-	entra_form_add(&form, "client_id", kept->client_id);
-	entra_form_add_secret(&form, "refresh_token", buf_str(&kept->refresh));
-	entra_form_add(&form, "scope", scopes);
-	return entra_token(l->entra, kept->tenant, &form, call, out, why, e);
+	auth_entra_form_add(&form, "grant_type", "refresh_token");
+	auth_entra_form_add(&form, "client_id", kept->client_id);
+	auth_entra_form_add_secret(&form, "refresh_token", buf_str(&kept->refresh));
+	auth_entra_form_add(&form, "scope", scopes);
+	return auth_entra_token(l->entra, kept->tenant, &form, call, out, why, e);
 }
 
 /* The answer may hold a new one, which lives longer than the old. */
@@ -255,7 +256,7 @@ static int login_get(struct auth_source *s, const char *scope, struct call *call
 		     struct auth_token *out, struct err *e)
 {
 	struct login *l = login_of(s);
-	struct entra_refusal why = {0};
+	struct auth_entra_refusal why = {0};
 	struct auth_login kept = {0};
 	int rc = load(l, call, &kept, e);
 
@@ -275,7 +276,8 @@ static int login_get(struct auth_source *s, const char *scope, struct call *call
 
 static const struct auth_source_ops login_ops = {.get = login_get, .free = login_free};
 
-int auth_login_new(struct entra *entra, const char *path, struct auth_source **out, struct err *e)
+int auth_login_new(struct auth_entra *entra, const char *path, struct auth_source **out,
+		   struct err *e)
 {
 	struct login *l = calloc(1, sizeof(*l));
 

@@ -23,7 +23,7 @@ enum {
 
 struct auth_login_conf {
 	struct http *http; /* borrowed, as all of it */
-	struct entra *entra;
+	struct auth_entra *entra;
 	const char *tenant;
 	const char *client_id;
 	const char *scope; /* of the first token */
@@ -35,12 +35,13 @@ struct auth_login_conf {
 
 /*
  * Asks for a code, shows it, and waits until it was typed in. out gets what is to be kept. -EACCES
- * when it was declined or not done in time; otherwise as entra_token().
+ * when it was declined or not done in time; otherwise as auth_entra_token().
  */
 int auth_login_device(const struct auth_login_conf *conf, struct call *call, struct auth_login *out,
 		      struct err *e);
 
 /* Tokens for the sign-in that is kept at path (copied). */
-int auth_login_new(struct entra *entra, const char *path, struct auth_source **out, struct err *e);
+int auth_login_new(struct auth_entra *entra, const char *path, struct auth_source **out,
+		   struct err *e);
 
 #endif

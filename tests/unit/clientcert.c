@@ -66,7 +66,8 @@ static FILE *create(struct clientcert *c, const char *name)
 	return f;
 }
 
-const char *certs_pem(struct clientcert *c, const char *name, const char *password, bool with_cert)
+const char *clientcert_pem(struct clientcert *c, const char *name, const char *password,
+			   bool with_cert)
 {
 	FILE *f = create(c, name);
 	int len = password ? (int)strlen(password) : 0;
@@ -79,7 +80,7 @@ const char *certs_pem(struct clientcert *c, const char *name, const char *passwo
 	return path;
 }
 
-const char *certs_pkcs12(struct clientcert *c, const char *name, const char *password)
+const char *clientcert_pkcs12(struct clientcert *c, const char *name, const char *password)
 {
 	PKCS12 *p12 = PKCS12_create(password, "app", c->key, c->cert, NULL, 0, 0, 0, 0, 0);
 	FILE *f = create(c, name);
@@ -90,7 +91,7 @@ const char *certs_pkcs12(struct clientcert *c, const char *name, const char *pas
 	return path;
 }
 
-const char *certs_file(struct clientcert *c, const char *name, const void *data, size_t len)
+const char *clientcert_file(struct clientcert *c, const char *name, const void *data, size_t len)
 {
 	FILE *f = create(c, name);
 

@@ -1,8 +1,8 @@
 /*
  * clientcert - a key and its certificate for tests, made anew and written as files of each kind.
  */
-#ifndef MLENVFS_TESTS_CERTS_H
-#define MLENVFS_TESTS_CERTS_H
+#ifndef MLENVFS_TESTS_CLIENTCERT_H
+#define MLENVFS_TESTS_CLIENTCERT_H
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -20,8 +20,9 @@ void clientcert_make(struct clientcert *c, int bits);
 void clientcert_clear(struct clientcert *c);
 
 /* Writes DIR/name and returns its path, valid until the next call. password may be NULL. */
-const char *certs_pem(struct clientcert *c, const char *name, const char *password, bool with_cert);
-const char *certs_pkcs12(struct clientcert *c, const char *name, const char *password);
-const char *certs_file(struct clientcert *c, const char *name, const void *data, size_t len);
+const char *clientcert_pem(struct clientcert *c, const char *name, const char *password,
+			   bool with_cert);
+const char *clientcert_pkcs12(struct clientcert *c, const char *name, const char *password);
+const char *clientcert_file(struct clientcert *c, const char *name, const void *data, size_t len);
 
 #endif

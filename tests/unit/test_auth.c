@@ -264,7 +264,7 @@ static struct credential *make_certificate(struct fixture *f)
 	struct credential *c = NULL;
 
 	memcpy(vars, cert_vars, sizeof(vars));
-	vars[5] = certs_pem(&f->certs, "app.pem", NULL, true);
+	vars[5] = clientcert_pem(&f->certs, "app.pem", NULL, true);
 	assert_int_equal(make(f, AUTH_ENVIRONMENT, vars, &c, NULL), 0);
 	return c;
 }
@@ -386,13 +386,13 @@ static void test_federated_token_is_read_each_time(void **state)
 	struct err e = ERR_INIT;
 	char token[64], path[128], *body;
 
-	snprintf(path, sizeof(path), "%s", certs_file(&f->certs, "token", "fed-1\n", 6));
+	snprintf(path, sizeof(path), "%s", clientcert_file(&f->certs, "token", "fed-1\n", 6));
 	vars[5] = path;
 	stub_json(f->stub, TOKENS, 200, GOOD);
 	assert_int_equal(make(f, AUTH_DEFAULT, vars, &c, NULL), 0);
 	assert_int_equal(ask(c, SCOPE_ARM, token, NULL), 0);
 	assert_string_equal(auth_winner(c), "workload-identity");
-	certs_file(&f->certs, "token", "fed-2", 5);
+	clientcert_file(&f->certs, "token", "fed-2", 5);
 	assert_int_equal(ask(c, SCOPE_STORAGE, token, NULL), 0);
 	body = stub_body(f->stub, TOKENS, 0, NULL);
 	assert_field(body, "client_assertion", "fed-1");
@@ -400,7 +400,7 @@ static void test_federated_token_is_read_each_time(void **state)
 	body = stub_body(f->stub, TOKENS, 1, NULL);
 	assert_field(body, "client_assertion", "fed-2");
 	free(body);
-	certs_file(&f->certs, "token", "with blanks inside", 18);
+	clientcert_file(&f->certs, "token", "with blanks inside", 18);
 	assert_int_equal(ask(c, "https://x/.default", token, &e), -EACCES);
 	assert_non_null(strstr(e.msg, path));
 	assert_null(strstr(e.msg, "with blanks"));
@@ -493,7 +493,7 @@ static void test_authorities(void **state)
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
 		struct buf out = BUF_INIT(URL_MAX);
 		struct err e = ERR_INIT;
-		int rc = entra_check_authority(table[i].text, "WHAT", &out, &e);
+		int rc = auth_entra_check_authority(table[i].text, "WHAT", &out, &e);
 
 		assert_int_equal(rc, table[i].origin ? 0 : -EINVAL);
 		if (rc)

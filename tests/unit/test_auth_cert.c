@@ -130,10 +130,10 @@ static void test_every_kind_of_file(void **state)
 	struct clientcert *c = *state;
 
 	for (int i = 0; i < 4; i++) {
-		const char *path = i == 0   ? certs_pem(c, "a.pem", NULL, true)
-				   : i == 1 ? certs_pem(c, "b.pem", PASSWORD, true)
-				   : i == 2 ? certs_pkcs12(c, "c.pfx", NULL)
-					    : certs_pkcs12(c, "d.pfx", PASSWORD);
+		const char *path = i == 0   ? clientcert_pem(c, "a.pem", NULL, true)
+				   : i == 1 ? clientcert_pem(c, "b.pem", PASSWORD, true)
+				   : i == 2 ? clientcert_pkcs12(c, "c.pfx", NULL)
+					    : clientcert_pkcs12(c, "d.pfx", PASSWORD);
 		const char *password = i % 2 ? PASSWORD : NULL;
 		struct auth_cert *cert = NULL;
 		struct err e = ERR_INIT;
@@ -154,8 +154,8 @@ static void test_the_chain_is_sent_on_demand(void **state)
 	struct auth_cert *cert = NULL;
 	cJSON *header;
 
-	assert_int_equal(auth_cert_load(certs_pem(c, "a.pem", NULL, true), NULL, true, &cert, NULL),
-			 0);
+	assert_int_equal(
+		auth_cert_load(clientcert_pem(c, "a.pem", NULL, true), NULL, true, &cert, NULL), 0);
 	assert_int_equal(auth_cert_assertion(cert, AUTH_PS256, &claims, &jwt, NULL), 0);
 	header = part(buf_str(&jwt), 0);
 	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(header, "x5c")), 1);
@@ -187,19 +187,19 @@ static void test_what_is_not_usable(void **state)
 
 	assert_refused("/nonexistent/cert.pem", NULL, "No such file");
 	assert_refused("/", NULL, "no file");
-	snprintf(path, sizeof(path), "%s", certs_file(c, "junk", junk, strlen(junk)));
+	snprintf(path, sizeof(path), "%s", clientcert_file(c, "junk", junk, strlen(junk)));
 	assert_refused(path, NULL, "neither PEM nor PKCS#12");
-	assert_refused(certs_file(c, "empty", "", 0), NULL, "neither PEM nor PKCS#12");
-	assert_refused(certs_file(c, "begun", begun, strlen(begun)), NULL, "no private key");
-	assert_refused(certs_pem(c, "locked.pem", PASSWORD, true), NULL, "password");
-	assert_refused(certs_pem(c, "locked.pem", PASSWORD, true), "wrong", "password");
-	assert_refused(certs_pkcs12(c, "locked.pfx", PASSWORD), "wrong", "password");
-	assert_refused(certs_pem(c, "alone.pem", NULL, false), NULL, "is not in it");
+	assert_refused(clientcert_file(c, "empty", "", 0), NULL, "neither PEM nor PKCS#12");
+	assert_refused(clientcert_file(c, "begun", begun, strlen(begun)), NULL, "no private key");
+	assert_refused(clientcert_pem(c, "locked.pem", PASSWORD, true), NULL, "password");
+	assert_refused(clientcert_pem(c, "locked.pem", PASSWORD, true), "wrong", "password");
+	assert_refused(clientcert_pkcs12(c, "locked.pfx", PASSWORD), "wrong", "password");
+	assert_refused(clientcert_pem(c, "alone.pem", NULL, false), NULL, "is not in it");
 	clientcert_make(&small, 1024);
-	assert_refused(certs_pem(&small, "a.pem", NULL, true), NULL, "at least 2048 bits");
+	assert_refused(clientcert_pem(&small, "a.pem", NULL, true), NULL, "at least 2048 bits");
 	clientcert_clear(&small);
 	clientcert_make(&curve, 0);
-	assert_refused(certs_pem(&curve, "a.pem", NULL, true), NULL, "no RSA key");
+	assert_refused(clientcert_pem(&curve, "a.pem", NULL, true), NULL, "no RSA key");
 	clientcert_clear(&curve);
 }
 
@@ -210,7 +210,7 @@ static void test_a_huge_file_is_not_read(void **state)
 	char *data = calloc(1, size);
 
 	assert_non_null(data);
-	assert_refused(certs_file(c, "huge", data, size), NULL, "too large");
+	assert_refused(clientcert_file(c, "huge", data, size), NULL, "too large");
 	free(data);
 }
 

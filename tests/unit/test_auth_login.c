@@ -30,7 +30,7 @@ enum { DEADLINE_S = 20 };
 struct fixture {
 	struct stub *stub;
 	struct http *http;
-	struct entra *entra;
+	struct auth_entra *entra;
 	char dir[64];
 	char path[80];
 	char shown[512];
@@ -45,7 +45,7 @@ static int setup(void **state)
 	log_set_level(LOG_LEVEL_ERROR);
 	f->stub = stub_start(NULL);
 	assert_int_equal(http_new(&conf, &f->http, NULL), 0);
-	assert_int_equal(entra_new(f->http, stub_base(f->stub), &f->entra, NULL), 0);
+	assert_int_equal(auth_entra_new(f->http, stub_base(f->stub), &f->entra, NULL), 0);
 	snprintf(f->dir, sizeof(f->dir), "/tmp/mlenvfs-login-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->path, sizeof(f->path), "%s/login.json", f->dir);
@@ -57,7 +57,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	entra_free(f->entra);
+	auth_entra_free(f->entra);
 	http_free(f->http);
 	stub_stop(f->stub);
 	unlink(f->path);
