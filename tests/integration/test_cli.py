@@ -8,7 +8,7 @@ import pytest
 
 from lib.mount import Mount, force_unmount, is_mounted, wait_until
 
-COMMANDS = ["mount", "umount", "status", "info", "import", "serve"]
+COMMANDS = ["mount", "umount", "status", "info", "import", "serve", "login", "logout", "doctor"]
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ static void assert_config(const struct fixture *f, const char *workspace, const 
 
 #define CONFIG(w)                                                                                 \
 	"{\"subscription_id\":\"s\",\"resource_group\":\"g\",\"workspace_name\":\"" w "\",\"x\":" \
-										      "1}"
+	"1}"
 
 static void test_ml_config(void **state)
 {
