@@ -382,6 +382,7 @@ def requests_of(service, readers, log):
     return service.counters()["total"], contents[0]
 
 
+@pytest.mark.races
 def test_eight_readers_cost_as_much_as_one(serve, make_mount, tmp_path):
     # Written at once, so that following it fetches the beginning only.
     program = pretender(tmp_path, "os.write(1, b'0123456789abcde\\n' * 100000)", "return 0")
