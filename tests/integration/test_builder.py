@@ -34,8 +34,9 @@ def engine():
 def shell():
     """A static shell, for RUN steps; they need root, or a range of ids in /etc/subuid."""
     busybox = shutil.which("busybox")
-    if not busybox:
-        pytest.skip("NOT TESTED: busybox is not installed (scripts/setup test)")
+    # The name of a dynamic linker is in what comes first.
+    if not busybox or b"/ld-" in Path(busybox).read_bytes()[:4096]:
+        pytest.skip("NOT TESTED: there is no static busybox (scripts/setup test)")
     if os.geteuid():
         pytest.skip("NOT TESTED: RUN steps in a chroot are tested as root only")
     return busybox
@@ -94,7 +95,8 @@ def last_line(build):
 def test_a_real_build(engine, serve, tmp_path):
     """It goes through the states, its log has the steps, and the image runs."""
     service = serve("--builder", "buildah", env=engine.env)
-    static_program(tmp_path, "hello", "hello from the image")
+    if not static_program(tmp_path, "hello", "hello from the image"):
+        pytest.skip("NOT TESTED: nothing can be linked with -static here (on Fedora: glibc-static)")
     made = context(tmp_path / "ctx", "FROM scratch\nCOPY hello /hello\nCMD [\"/hello\"]\n",
                    hello=tmp_path / "hello")
     (made / "hello").chmod(0o755)
