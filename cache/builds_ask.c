@@ -532,12 +532,15 @@ static int start(struct build_entry *e, enum build_job job, uint64_t block_no, e
 					    "an image's details", "a part of a build's log"};
 	struct running *r = calloc(1, sizeof(*r));
 	struct asking *a = calloc(1, sizeof(*a));
-	int rc = r && a ? 0 : err_set(err, -ENOMEM, "no memory to ask for %s", whats[job]);
+	int rc;
 
-	if (!rc) {
-		*a = (struct asking){.entry = e, .job = job, .block = block_no, .running = r};
-		rc = flight_start(e->builds->flights, &ask_ops, a, whats[job], prio, flight, err);
+	if (!r || !a) {
+		free(r);
+		free(a);
+		return err_set(err, -ENOMEM, "no memory to ask for %s", whats[job]);
 	}
+	*a = (struct asking){.entry = e, .job = job, .block = block_no, .running = r};
+	rc = flight_start(e->builds->flights, &ask_ops, a, whats[job], prio, flight, err);
 	if (rc) {
 		free(r);
 		free(a);

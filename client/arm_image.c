@@ -2,6 +2,7 @@
  * Image builds: started, asked about and cancelled on the workspace's regional services, which ARM
  * itself knows nothing of (azureml-rest.md section 12).
  */
+#include <assert.h>
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -91,6 +92,7 @@ static void region_put(struct regions *r, const char *discovery, const char *api
 {
 	struct region *region = calloc(1, sizeof(*region)), **found;
 
+	assert(api);
 	if (region) {
 		region->discovery = strdup(discovery);
 		region->api = strdup(api);

@@ -2,6 +2,7 @@
  * Build logs: a part of one, by the signed URL that a build's operation gives; and logs that the
  * builds of others left in the workspace's storage account (azureml-rest.md section 12, 5.).
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 enum {
 	LISTS_MAX = 64,      /* workspaces whose list of logs is kept */
 	LIST_S = 30,         /* and how long */
+	SLACK_S = 2,         /* a list's times are whole seconds, of another clock */
 	NAMES_IN_LOG = 4096, /* bytes kept of what a log says of images */
 };
 
@@ -500,11 +502,12 @@ static int search(struct arm *a, struct scope *scope, const struct version *v, s
 	_cleanup_image_ struct image image = {0};
 	int rc = 0;
 
+	assert(l);
 	/* A version is not built before it is there, which saves asking about most of them. */
 	for (size_t i = 0; !rc && i < l->n && i < IMAGE_LOGS_MAX; i++) {
 		bool is = false;
 
-		if (l->items[i].modified < v->created)
+		if (l->items[i].modified < v->created - SLACK_S * NS_PER_S)
 			break;
 		if (!image.repository)
 			rc = arm_get_image(&a->source, scope, v, c, &image, e);

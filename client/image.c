@@ -1,5 +1,6 @@
 #include "client/image.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,7 @@ int image_build_parse(const char *json, size_t len, struct image_build *out, str
 		image_build_clear(out);
 		return rc;
 	}
+	assert(out->stage);
 	out->state = image_state_parse(out->stage);
 	out->final = is_final(out->stage);
 	return 0;

@@ -124,8 +124,12 @@ static int tell(const char *path, const char *dir, const char *what)
 	if (setxattr(dir, XATTR_BUILD, what, strlen(what), 0) == 0)
 		return CMD_OK;
 	error = errno;
-	if (error == EINTR && interrupted)
+	if (error == EINTR && interrupted) {
+		cmd_complain("%s: interrupted before the service had answered; "
+			     "'getfattr -n " XATTR_BUILD_STATE "' says whether it did it",
+			     path);
 		return CMD_DETACHED;
+	}
 	/* The kernel itself refuses where nothing can be written: no reason is left there. */
 	reason[0] = '\0';
 	if (error != EROFS)

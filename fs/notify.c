@@ -368,6 +368,7 @@ static void files_changed(struct notify *n, uint64_t version)
 		const char *name;
 		enum node_kind kind;
 	} files[] = {{"Dockerfile", NODE_DOCKERFILE},
+		     {"build.log", NODE_BUILD_LOG},
 		     {"conda.yml", NODE_CONDA},
 		     {"context", NODE_CONTEXT}};
 

@@ -340,6 +340,31 @@ def test_a_build_that_runs_over_a_remount(serve, director, make_mount, tail):
     assert wait_state(version) == "Succeeded"
 
 
+def test_the_embedded_service_ends_with_its_mount(directed, director):
+    """What it was building has failed then, and says so."""
+    version = publish(directed)
+    begin(version)
+    director.line("half of it")
+    wait_until(lambda: b"half of it" in (version / "build.log").read_bytes(), SOON_SECONDS, "a line")
+    remount(directed)
+    assert wait_state(version) == "Failed"
+    log = (version / "build.log").read_text()
+    assert "half of it" in log and "Failed: " in log.splitlines()[-1]
+
+
+def test_a_version_made_anew_was_never_built(service, make_mount):
+    mount = make_mount(service=service, options={"refresh": 0})
+    version = publish(mount)
+    begin(version)
+    wait_state(version)
+    wait_until(lambda: os.stat(version / "build.log").st_size, SOON_SECONDS, "a log")
+    place = service.workspace_path("local", "environments", "env", "versions", "1")
+    service.request("DELETE", place, expect=(200, 204))
+    service.put_version("env", "1", {"image": "example.org/other:1"})
+    assert os.stat(version / "build.log").st_size == 0
+    assert attribute(version, STATE) == "NotStarted"
+
+
 def test_somebody_elses_build(serve, director, make_mount):
     """Started through the API: the mount was not told, and finds its log."""
     service = serve("--builder", director.program)
@@ -382,6 +407,7 @@ def requests_of(service, readers, log):
     return service.counters()["total"], contents[0]
 
 
+@pytest.mark.races
 def test_eight_readers_cost_as_much_as_one(serve, make_mount, tmp_path):
     # Written at once, so that following it fetches the beginning only.
     program = pretender(tmp_path, "os.write(1, b'0123456789abcde\\n' * 100000)", "return 0")

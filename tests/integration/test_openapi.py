@@ -16,20 +16,16 @@ EXAMPLES = {path.stem: json.loads(path.read_text())
             for path in sorted((SHARED / "api/openapi/examples").glob("*.json"))}
 MISSING = "there-is-no-such-thing"
 
-BUILDS = "image builds are not part of this service yet"
 NOT_OFFERED = {
-    "regional:Environment_GetImageDetails": BUILDS,
-    "regional:Environment_GetRecipe": BUILDS,
-    "regional:Environment_StartImageBuild": BUILDS,
-    "regional:Environment_StartImageBuildOnCompute": BUILDS,
-    "regional:Environment_ConsumeImageDetails": BUILDS,
+    "regional:Environment_GetRecipe": "the service builds by itself, and gives no script for it",
+    "regional:Environment_StartImageBuildOnCompute": "the service has no compute",
     "machinelearning:CodeVersions_CreateOrGetStartPendingUpload": "the service has no code assets",
 }
 
 
 @pytest.fixture(scope="module")
 def world(binary):
-    with Service(binary, "--registry-polls", "1", "--page-size", "2") as service:
+    with Service(binary, "--registry-polls", "1", "--page-size", "2", "--builder", "none") as service:
         yield World(service)
 
 
@@ -264,6 +260,35 @@ def get_operation(world, operation):
     name = put.headers["Location"].rsplit("/", 1)[1]
     statuses(world, operation, (404, {"operationId": MISSING}), (202, {"operationId": name}),
              (200, {"operationId": name}))
+
+
+@case("regional:Environment_GetImageDetails")
+def image_details(world, operation):
+    answer = statuses(world, operation, (404, named(MISSING, "1")), (200, named("known", "1")))
+    assert answer.json()["imageExistsInRegistry"] is False
+
+
+@case("regional:Environment_ConsumeImageDetails")
+def registry_image_details(world, operation):
+    asset = temporary("known", "1")["assetId"]
+    answer = statuses(world, operation, (404, {"body": {"assetId": asset.replace("known", MISSING)}}),
+                      (400, {"body": {"assetId": "known"}}), (200, {"body": {"assetId": asset}}))
+    assert answer.json()["imageExistsInRegistry"] is False
+
+
+@case("regional:Environment_StartImageBuild")
+def start_build(world, operation):
+    """The build of a service that has no builder ends in its own time, and is an operation meanwhile."""
+    answer = statuses(world, operation, (404, {"body": {}, **named(MISSING, "1")}),
+                      (202, {"body": {}, **named("known", "1")}))
+    name = answer.json()["location"].rsplit("/", 1)[1]
+    poll = OPERATIONS["regional:Environment_GetOperation"]
+    for _ in range(1000):
+        answer = world.ask(poll, operationId=name)
+        if answer.status == 200:
+            break
+        assert int(answer.headers["Retry-After"]) >= 1, answer.headers
+    assert answer.json()["status"] == "Failed", answer
 
 
 def put_anywhere(world, operation, name, version):
