@@ -33,11 +33,13 @@ static double number_of(const cJSON *o, const char *name)
 	return cJSON_IsNumber(n) ? n->valuedouble : 0;
 }
 
-/* How much more the service answers before it throttles. */
-static void print_budget(const cJSON *s)
+/* How we talk to the service, and how much more it answers before it throttles. */
+static void print_service(const cJSON *s)
 {
 	const cJSON *service = cJSON_GetObjectItemCaseSensitive(s, "service");
 
+	if (service)
+		printf("  api-version %s\n", text_of(service, "api_version"));
 	if (!cJSON_HasObjectItem(service, "reads_left"))
 		return;
 	printf("  budget      %.0f reads left, %.0f of them kept for single looks; %.0f requests "
@@ -77,7 +79,7 @@ static void print_text(const char *path, const cJSON *s)
 	       number_of(c, "oldest_age_s"), number_of(s, "refresh_s"));
 	printf("  requests    %.0f made, %.0f saved, %.0f ahead of need\n", number_of(c, "flights"),
 	       number_of(c, "hits") + number_of(c, "joined"), number_of(c, "prefetched"));
-	print_budget(s);
+	print_service(s);
 	if (number_of(c, "stale") > 0)
 		printf("  stale       %.0f answers from old lists: the service did not answer\n",
 		       number_of(c, "stale"));
