@@ -10,6 +10,8 @@
 
 #include "client/cleanup.h"
 
+enum { PLENTY = 1000 }; /* requests that the service answers still */
+
 const char cmd_status_help[] =
 	"usage: mlenvfs status [--json] [MOUNTPOINT...]\n"
 	"\n"
@@ -40,7 +42,10 @@ static void print_service(const cJSON *s)
 
 	if (service)
 		printf("  api-version %s\n", text_of(service, "api_version"));
-	if (!cJSON_HasObjectItem(service, "reads_left"))
+	/* Plenty, of which nobody had to be kept, is nothing to tell. */
+	if (!cJSON_HasObjectItem(service, "reads_left") ||
+	    (number_of(service, "reads_left") > PLENTY && number_of(service, "held_back") == 0 &&
+	     number_of(service, "gave_way") == 0 && number_of(service, "throttled") == 0))
 		return;
 	printf("  budget      %.0f reads left, %.0f of them kept for single looks; %.0f requests "
 	       "held back, %.0f not made, %.0f throttled\n",
