@@ -111,12 +111,11 @@ static int keep_name(struct scope **scope, const char *name, struct err *e)
 	return 0;
 }
 
-static int discover(struct arm *a, const char *name, struct call *c, struct scope **out,
-		    struct err *e)
+/* Azure's own client sends no api-version here, its documentation does: so either may be right. */
+static int ask_discovery(struct arm *a, const char *name, struct call *c, cJSON **json,
+			 struct err *e)
 {
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
-	struct scope *scope = NULL;
-	cJSON *json = NULL;
 	int rc;
 
 	buf_addf(&url, "%s/registrymanagement/v1.0/registries", a->discovery_host);
@@ -124,7 +123,20 @@ static int discover(struct arm *a, const char *name, struct call *c, struct scop
 	rc = buf_addstr(&url, "/discovery");
 	if (rc)
 		return err_set(e, rc, "the registry's name is too long");
-	rc = arm_get(a, buf_str(&url), c, &json, e);
+	rc = arm_get(a, buf_str(&url), c, json, e);
+	if (rc != -EINVAL || buf_addstr(&url, "?api-version=v1.0"))
+		return rc;
+	err_clear(e);
+	return arm_get(a, buf_str(&url), c, json, e);
+}
+
+static int discover(struct arm *a, const char *name, struct call *c, struct scope **out,
+		    struct err *e)
+{
+	struct scope *scope = NULL;
+	cJSON *json = NULL;
+	int rc = ask_discovery(a, name, c, &json, e);
+
 	if (!rc)
 		rc = asset_json_discovery(json, &scope, e);
 	if (!rc)

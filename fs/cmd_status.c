@@ -10,6 +10,8 @@
 
 #include "client/cleanup.h"
 
+enum { PLENTY = 1000 }; /* requests that the service answers still */
+
 const char cmd_status_help[] =
 	"usage: mlenvfs status [--json] [MOUNTPOINT...]\n"
 	"\n"
@@ -33,12 +35,17 @@ static double number_of(const cJSON *o, const char *name)
 	return cJSON_IsNumber(n) ? n->valuedouble : 0;
 }
 
-/* How much more the service answers before it throttles. */
-static void print_budget(const cJSON *s)
+/* How we talk to the service, and how much more it answers before it throttles. */
+static void print_service(const cJSON *s)
 {
 	const cJSON *service = cJSON_GetObjectItemCaseSensitive(s, "service");
 
-	if (!cJSON_HasObjectItem(service, "reads_left"))
+	if (service)
+		printf("  api-version %s\n", text_of(service, "api_version"));
+	/* Plenty, of which nobody had to be kept, is nothing to tell. */
+	if (!cJSON_HasObjectItem(service, "reads_left") ||
+	    (number_of(service, "reads_left") > PLENTY && number_of(service, "held_back") == 0 &&
+	     number_of(service, "gave_way") == 0 && number_of(service, "throttled") == 0))
 		return;
 	printf("  budget      %.0f reads left, %.0f of them kept for single looks; %.0f requests "
 	       "held back, %.0f not made, %.0f throttled\n",
@@ -98,7 +105,7 @@ static void print_text(const char *path, const cJSON *s)
 	       number_of(c, "oldest_age_s"), number_of(s, "refresh_s"));
 	printf("  requests    %.0f made, %.0f saved, %.0f ahead of need\n", number_of(c, "flights"),
 	       number_of(c, "hits") + number_of(c, "joined"), number_of(c, "prefetched"));
-	print_budget(s);
+	print_service(s);
 	print_age(c);
 	print_cache(cJSON_GetObjectItemCaseSensitive(s, "cache"));
 	if (number_of(c, "stale") > 0)

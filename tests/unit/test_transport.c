@@ -30,7 +30,7 @@
 
 enum {
 	SHORT_MS = 60, /* for what never ends by itself */
-	BOUND_S = 30,   /* a guard against hanging, no measure of speed */
+	BOUND_S = 30,  /* a guard against hanging, no measure of speed */
 };
 
 /* ---- name resolution that can fail ---- */
