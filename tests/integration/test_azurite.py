@@ -153,9 +153,10 @@ def test_a_change_makes_a_context_of_its_own(redirected, azurite, served, make_m
     place = served.workspace_path("local", "environments", name, "versions", "2")
     wait_until(lambda: served.get(place).status == 200, 60, "version 2")
     assert context_uri(served, name, "1") != context_uri(served, name, "2")
-    puts = [(path, status) for method, path, status in azurite.requests()[before:] if method == "PUT"]
-    refused = {path for path, status in puts if status == 501}
-    assert refused and refused <= {path for path, status in puts if status == 201}
+    puts = [(path.partition("?")[0], status) for method, path, status in azurite.requests()[before:] if method == "PUT"]
+    # 501 with a key; with a SAS, it trips over the source's.
+    refused = {path for path, status in puts if status in (500, 501)}
+    assert refused and refused <= {path for path, status in puts if status == 201}, puts
     reader = make_mount(service=redirected)
     assert content(reader.local / name / "1/context") == {**FILES, "whole": LARGE["whole"]}
     assert content(reader.local / name / "2/context") == changed
