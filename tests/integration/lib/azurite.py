@@ -9,12 +9,11 @@ import secrets
 import signal
 import subprocess
 import tempfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lib.blobs import Blobs
+from lib.forward import Forwarder
 from lib.js import require_packages
 from lib.mount import sandbox_env, wait_until
 from lib.service import REQUEST_SECONDS, Response
@@ -94,56 +93,16 @@ class Azurite:
         self.stop()
 
 
-class Redirected:
+class Redirected(Forwarder):
     """
     A service as it is, but for its datastores: they lead to a container of Azurite. secret is what
     listSecrets gives, and can be changed.
     """
 
     def __init__(self, service, container, secret):
-        self.service = service
         self.container = container
         self.secret = secret
-        self.token, self.ca = service.token, None
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_args):    # pylint: disable=arguments-differ
-                pass
-
-            def handle_one(self):
-                outer.forward(self)
-
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_one
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def forward(self, request):
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        connection = http.client.HTTPConnection(self.service.host, self.service.port, timeout=REQUEST_SECONDS)
-        try:
-            # Its own Host goes along: links lead back here.
-            connection.request(request.command, request.path, body or None, dict(request.headers))
-            answer = connection.getresponse()
-            data = self.change(request.path, answer.status, answer.read())
-        finally:
-            connection.close()
-        request.send_response(answer.status)
-        for name, value in answer.headers.items():
-            if name.lower() not in ("content-length", "connection", "date", "transfer-encoding"):
-                request.send_header(name, value)
-        request.send_header("Content-Length", str(len(data)))
-        request.end_headers()
-        if request.command != "HEAD":
-            request.wfile.write(data)
+        super().__init__(service)
 
     def change(self, path, status, data):
         path = urlsplit(path).path.lower()
@@ -157,10 +116,3 @@ class Redirected:
                                       endpoint=f"127.0.0.1:{self.container.service.port}",
                                       credentials={"credentialsType": self.secret["secretsType"]})
         return json.dumps(answer).encode()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.server.shutdown()
-        self.server.server_close()
