@@ -246,6 +246,18 @@ def test_a_mount_over_tls(served, make_mount, tmp_path):
     assert uri.startswith(served.url + "/")
 
 
+def test_large_bodies_on_many_connections(served):
+    data = [os.urandom(4_000_000 + number) for number in range(6)]
+
+    def there_and_back(number):
+        blobs = served.blobs()
+        assert blobs.put(f"large/{number}", data[number]).status == 201
+        return blobs.get(f"large/{number}").body == data[number]
+
+    with ThreadPoolExecutor(len(data)) as pool:
+        assert all(pool.map(there_and_back, range(len(data))))
+
+
 def test_a_mount_that_does_not_trust_it(served, binary):
     with Mount(binary, service=served, start=False) as mount:
         mount.env["CURL_CA_BUNDLE"] = "/etc/ssl/certs/ca-certificates.crt"

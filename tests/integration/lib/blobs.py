@@ -35,9 +35,9 @@ def shared_key(key, method, path, params, headers, account=ACCOUNT):
 
 
 def make_sas(key, container, permissions, expiry, *, blob=None, start="", protocol="",
-             version=VERSION):
+             version=VERSION, account=ACCOUNT):
     """A service SAS of a container, or of one blob, as a dict of query parameters."""
-    where = f"/blob/{ACCOUNT}/{container}" + (f"/{blob}" if blob is not None else "")
+    where = f"/blob/{account}/{container}" + (f"/{blob}" if blob is not None else "")
     sas = {"sp": permissions, "st": start, "se": expiry, "spr": protocol, "sv": version,
            "sr": "c" if blob is None else "b"}
     text = "\n".join({**sas, "canonical": where}.get(field, "") for field in SAS_FIELDS)
@@ -50,8 +50,9 @@ class Blobs:
     a dict), bearer (a token), or none of them. Calls give the service's Response.
     """
 
-    def __init__(self, service, container, key=None, sas=None, bearer=None):
+    def __init__(self, service, container, key=None, sas=None, bearer=None, account=ACCOUNT):
         self.service = service
+        self.account = account
         self.container = container
         self.key = key
         self.sas = dict(parse_qsl(sas.lstrip("?"))) if isinstance(sas, str) else sas or {}
@@ -59,11 +60,11 @@ class Blobs:
 
     @property
     def url(self):
-        return f"{self.service.url}/{ACCOUNT}/{self.container}"
+        return f"{self.service.url}/{self.account}/{self.container}"
 
     def call(self, method, name=None, params=None, body=b"", headers=None):
         """One request; name None is the container itself."""
-        path = f"/{ACCOUNT}/{self.container}"
+        path = f"/{self.account}/{self.container}"
         if name is not None:
             path += "/" + quote(name, safe="/~")
         return self.call_path(method, path, params, body, headers)
@@ -75,7 +76,7 @@ class Blobs:
         if method == "PUT":
             headers.setdefault("Content-Length", str(len(body)))
         if self.key:
-            headers["Authorization"] = shared_key(self.key, method, path, params, headers)
+            headers["Authorization"] = shared_key(self.key, method, path, params, headers, self.account)
         elif self.bearer:
             headers["Authorization"] = f"Bearer {self.bearer}"
         query = urlencode(params, quote_via=quote)
