@@ -453,7 +453,7 @@ static int look_into(struct arm *a, struct scope *scope, struct found_logs *l,
 	_cleanup_buf_ struct buf url = BUF_INIT(URL_MAX);
 	_cleanup_buf_ struct buf part = BUF_INIT(2 * IMAGE_LOG_SEARCHED);
 	_cleanup_buf_ struct buf names = BUF_INIT(NAMES_IN_LOG);
-	uint64_t size;
+	uint64_t size = 0;
 	int rc = log_url(l, log, &url, e);
 
 	if (!rc)
