@@ -405,7 +405,9 @@ int blob_store_append(sqlite3 *conn, const struct blob_key *key, const void *dat
 
 	if (rc == -ENOENT)
 		return blob_store_put(conn, key, data, len, blob, e);
-	if (rc == 0 && len > 0)
+	if (rc)
+		return rc;
+	if (len > 0)
 		rc = add_behind(conn, &old, data, len, e);
 	if (rc == 0)
 		rc = db_run(conn, e,

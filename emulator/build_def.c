@@ -22,9 +22,8 @@ enum { NAME_HASH_BYTES = 16, TITLE_MAX = 2048 };
 
 void build_def_name(const unsigned char hash[32], char out[BUILD_IMAGE_SIZE])
 {
-	size_t n = strlen(BUILD_REPOSITORY);
+	size_t n = (size_t)snprintf(out, BUILD_IMAGE_SIZE, "%s", BUILD_REPOSITORY);
 
-	memcpy(out, BUILD_REPOSITORY, n);
 	for (size_t i = 0; i < NAME_HASH_BYTES; i++)
 		snprintf(out + n + 2 * i, 3, "%02x", hash[i]);
 }

@@ -18,11 +18,11 @@ static int join(char *out, size_t size, const char *dir, const char *name)
 
 int build_dir_paths(const char *store, const char *name, struct build_dir *out, struct err *e)
 {
-	int ret =
-		snprintf(out->base, sizeof(out->base), "%s.builds", store) < (int)sizeof(out->base)
-			? 0
-			: -ENAMETOOLONG;
+	int ret = 0;
 
+	*out = (struct build_dir){0};
+	if (snprintf(out->base, sizeof(out->base), "%s.builds", store) >= (int)sizeof(out->base))
+		ret = -ENAMETOOLONG;
 	if (!ret)
 		ret = join(out->path, sizeof(out->path), out->base, name);
 	if (!ret)

@@ -97,11 +97,12 @@ static char *find_in_path(const char *name)
 	return NULL;
 }
 
-static bool is_in_path(const char *name)
+/* What starts containers for buildah and podman. */
+static bool has_runtime(void)
 {
-	_cleanup_free_ char *path = find_in_path(name);
+	_cleanup_free_ char *crun = find_in_path("crun"), *runc = find_in_path("runc");
 
-	return path;
+	return crun || runc;
 }
 
 /* How a program of that name is called: like buildah, unless its name says something else. */
@@ -178,16 +179,17 @@ static char **make_env(void)
 
 int build_engine_find(const char *builder, struct build_engine *out, struct err *e)
 {
+	const char *slash;
 	int ret;
 
 	*out = (struct build_engine){0};
 	ret = find_program(builder ? builder : "auto", &out->path, e);
-	if (ret)
-		return ret;
-	out->name = strrchr(out->path, '/') + 1;
+	if (ret || !out->path)
+		return ret ? ret : -ENOENT;
+	slash = strrchr(out->path, '/');
+	out->name = slash ? slash + 1 : out->path;
 	out->kind = kind_of(out->name);
-	out->chroot = out->kind != ENGINE_DOCKER && !getenv("BUILDAH_ISOLATION") &&
-		      !is_in_path("crun") && !is_in_path("runc");
+	out->chroot = out->kind != ENGINE_DOCKER && !getenv("BUILDAH_ISOLATION") && !has_runtime();
 	out->env = make_env();
 	return out->env ? 0 : err_set(e, -ENOMEM, "no memory");
 }

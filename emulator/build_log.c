@@ -66,20 +66,20 @@ void build_log_recover(struct build_log *log, const char *path, uint64_t stored)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_free_ char *data = malloc(BUILD_LOG_PENDING_MAX);
-	uint64_t at = stored;
+	size_t len = 0;
 	ssize_t n;
 
 	log->size = stored;
 	/* An empty line is better than two lines in one. */
 	log->in_line = stored > 0;
-	while (fd >= 0 && data && at - stored < BUILD_LOG_PENDING_MAX &&
-	       (n = pread(fd, data, BUILD_LOG_PENDING_MAX - (size_t)(at - stored), (off_t)at)) >
-		       0) {
-		add(log, data, (size_t)n);
-		at += (uint64_t)n;
-	}
-	if (at == stored && stored && fd >= 0 && pread(fd, data, 1, (off_t)stored - 1) == 1)
+	if (fd < 0 || !data)
+		return;
+	if (stored && pread(fd, data, 1, (off_t)stored - 1) == 1)
 		log->in_line = data[0] != '\n';
+	while (len < BUILD_LOG_PENDING_MAX &&
+	       (n = pread(fd, data + len, BUILD_LOG_PENDING_MAX - len, (off_t)(stored + len))) > 0)
+		len += (size_t)n;
+	add(log, data, len);
 }
 
 struct stamp {

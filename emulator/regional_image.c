@@ -144,16 +144,15 @@ struct start {
 static int find_earlier(struct exchange *x, sqlite3 *conn, struct build *out, struct err *e)
 {
 	struct build_def def;
-	int64_t version;
+	int64_t version = 0;
 	int ret = find_version(conn, x->scope.id, x->param[PARAM_NAME], x->param[PARAM_VERSION],
 			       &version, e);
 
-	if (ret == 1)
-		ret = build_store_newest(conn, version, out, e);
-	if (ret == 1 && !build_is_over(out->state))
-		return 0;
-	if (ret < 0)
+	if (ret != 1)
 		return ret;
+	ret = build_store_newest(conn, version, out, e);
+	if (ret < 0 || (ret == 1 && !build_is_over(out->state)))
+		return ret < 0 ? ret : 0;
 	ret = build_def_load(conn, version, &def, e);
 	if (ret == 1)
 		ret = def.image[0] ? build_store_with_image(conn, def.image, out, e)
