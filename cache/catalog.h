@@ -81,7 +81,7 @@ struct catalog_stats {
 	uint64_t flights; /* requests to the source (each may be several HTTP requests) */
 	uint64_t joined;  /* waited for a flight that was under way */
 	uint64_t prefetched;
-	uint64_t bulk;  /* of the flights, those for a traversal */
+	uint64_t bulk;       /* of the flights, those for a traversal */
 	uint64_t remembered; /* answered with what was on the disk, before the service was asked */
 	uint64_t recalled;   /* found on the disk */
 	uint64_t stale;      /* answered with an old snapshot because the service failed */
