@@ -3,7 +3,6 @@ import ctypes
 import mmap
 import signal
 import struct
-import subprocess
 import time
 from pathlib import Path
 
@@ -111,9 +110,7 @@ class MortalMount(Mount):
 
     def leave(self):
         """Unmounts as a user would, and keeps the state, for start()."""
-        done = subprocess.run(["fusermount3", "-u", "--", str(self.path)], text=True, capture_output=True, check=False)
-        problems = [done.stderr] if done.returncode else []
-        problems += self._await_end()
+        problems = self._unmount() + self._await_end()
         self.killpoint.free()
         if problems:
             raise MountError("\n".join(problems) + "\n" + self.log())

@@ -12,6 +12,7 @@ from pathlib import Path
 TYPE = "fuse.mlenvfs"
 UP_SECONDS = 60
 DOWN_SECONDS = 30
+LOOKED_AT_SECONDS = 5
 SANITIZER_WORDS = re.compile(r"(ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -179,11 +180,8 @@ class Mount(Sandbox):
         """Unmounts as a user would; it must be idle, end with status 0, and leave nothing."""
         if self.process is None:
             return
-        problems = []
-        done = subprocess.run(["fusermount3", "-u", "--", str(self.path)], text=True,
-                              capture_output=True, check=False)
-        if done.returncode:
-            problems.append(f"unmounting: {done.stderr.strip()}")
+        problems = self._unmount()
+        if problems:
             force_unmount(self.path)
         problems += self._await_end()
         problems += self._complaints()
@@ -191,6 +189,17 @@ class Mount(Sandbox):
         self._forget()
         if problems:
             raise MountError("\n".join(problems) + "\n" + log)
+
+    def _unmount(self):
+        """`status` of another test, which looks at all mounts, may have this one open at the moment."""
+        end = time.monotonic() + LOOKED_AT_SECONDS
+        while True:
+            done = subprocess.run(["fusermount3", "-u", "--", str(self.path)], text=True, capture_output=True, check=False)
+            if not done.returncode:
+                return []
+            if "busy" not in done.stderr or time.monotonic() > end:
+                return [f"unmounting: {done.stderr.strip()}"]
+            time.sleep(0.05)
 
     def kill(self):
         """Ends it by force, with no check, for tests that broke it and for the way out."""
