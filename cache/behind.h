@@ -11,7 +11,7 @@
 #include "cache/fetch.h"
 
 enum {
-	BEHIND_AT_ONCE = 8,
+	BEHIND_AT_ONCE = 4,
 	BEHIND_MAX = 100000, /* waiting; what does not fit is asked for when it is next read */
 };
 
