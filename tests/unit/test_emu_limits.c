@@ -30,7 +30,7 @@ static void test_budget(void **state)
 	for (int left = 4; left >= 0; left--) {
 		a = emu_ask(&c, "GET", "W", NULL);
 		assert_int_equal(a.status, 200);
-		assert_int_equal(atoi(emu_header_of(&a, READS)), left);
+		assert_int_equal(strtol(emu_header_of(&a, READS), NULL, 10), left);
 		emu_answer_free(&a);
 	}
 	a = emu_ask(&c, "GET", "W", NULL);
@@ -38,7 +38,7 @@ static void test_budget(void **state)
 	assert_string_equal(json_text_at(a.json, "error.code"), "SubscriptionRequestsThrottled");
 	assert_string_equal(emu_header_of(&a, READS), "0");
 	/* One in twelve seconds. */
-	assert_in_range(atoi(emu_header_of(&a, "Retry-After")), 1, 12);
+	assert_in_range(strtol(emu_header_of(&a, "Retry-After"), NULL, 10), 1, 12);
 	emu_answer_free(&a);
 	/* Writes have a budget of their own; blobs, the data plane and tests have none. */
 	emu_ask_status(&c, "PUT", "W/environments/e/versions/1", IMAGE, 201);
