@@ -143,7 +143,8 @@ static int write_file(struct layout *l, const struct blob *blob, const char *pat
 	}
 	ret = make_parents(l->c->dir_fd, copy, &dir, &name);
 	if (!ret) {
-		fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+		/* Blobs have no modes; so that programs and scripts run, all may be executed. */
+		fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
 		ret = fd < 0 ? -errno : copy_bytes(l, blob, fd, hash, e);
 	}
 	if (!ret && EVP_DigestFinal_ex(hash, digest, NULL) != 1)

@@ -99,11 +99,8 @@ def test_a_real_build(engine, serve, tmp_path):
         pytest.skip("NOT TESTED: nothing can be linked with -static here (on Fedora: glibc-static)")
     made = context(tmp_path / "ctx", "FROM scratch\nCOPY hello /hello\nCMD [\"/hello\"]\n",
                    hello=tmp_path / "hello")
-    (made / "hello").chmod(0o755)
     (made / "sub").mkdir()
     (made / "sub" / "ignored").write_text("x")
-    # Blobs have no modes, so the image's own has to be set.
-    (made / "Dockerfile").write_text("FROM scratch\nCOPY --chmod=755 hello /hello\nCMD [\"/hello\"]\n")
     put_context(service, made)
 
     before = details(service, "env", "1")
@@ -147,7 +144,7 @@ def test_a_real_build(engine, serve, tmp_path):
 def test_a_failing_step(engine, shell, serve, tmp_path):
     """Failed, with the step's own words and the reason at the end of the log."""
     service = serve("--builder", "buildah", env=engine.env)
-    made = context(tmp_path / "ctx", "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\n"
+    made = context(tmp_path / "ctx", "FROM scratch\nCOPY busybox /bin/sh\n"
                                      "RUN echo this goes wrong >&2; exit 3\n",
                    busybox=Path(shell))
     put_context(service, made)
@@ -164,8 +161,8 @@ def test_image_and_conda_file(engine, shell, serve, tmp_path):
     """The derived Dockerfile is what is built: its base image has a conda that tells."""
     service = serve("--builder", "buildah", env=engine.env)
     made = context(tmp_path / "ctx",
-                   "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\nCOPY --chmod=755 busybox /bin/cat\n"
-                   "COPY --chmod=755 conda /bin/conda\nCOPY passwd /etc/passwd\n",
+                   "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\n"
+                   "COPY conda /bin/conda\nCOPY passwd /etc/passwd\n",
                    busybox=Path(shell), passwd="root:x:0:0:root:/root:/bin/sh\n",
                    conda="#!/bin/sh\necho conda \"$@\"\ncat \"$6\"\n")
     put_context(service, made, name="base")
@@ -191,8 +188,8 @@ def test_image_and_conda_file(engine, shell, serve, tmp_path):
 def test_a_real_build_that_is_canceled(engine, shell, serve, tmp_path):
     """buildah cleans up after itself, and what the step ran is gone."""
     service = serve("--builder", "buildah", env=engine.env)
-    made = context(tmp_path / "ctx", "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\n"
-                                     "COPY --chmod=755 busybox /bin/sleep\nRUN echo begun; sleep 600\n",
+    made = context(tmp_path / "ctx", "FROM scratch\nCOPY busybox /bin/sh\n"
+                                     "COPY busybox /bin/sleep\nRUN echo begun; sleep 600\n",
                    busybox=Path(shell))
     put_context(service, made)
     build = start(service, "env", "1")

@@ -296,6 +296,26 @@ static void test_a_log_that_can_not_be_stored(void **state)
 	assert_non_null(strstr(buf_str(&log_text), ": Some of the output is missing here"));
 }
 
+/* A log that is long enough takes no more output, and says so; how the build ends is still in it.
+ */
+static void test_a_log_has_a_limit(void **state)
+{
+	struct test *t = *state;
+	struct build_log log;
+
+	build_log_init(&log, t->emu.db, "b");
+	log.size = BUILD_LOG_MAX - 30;
+	build_log_output(&log, "the last line\nnot kept\n", 23);
+	build_log_output(&log, "not kept\n", 9);
+	build_log_say(&log, "said");
+	assert_int_equal(build_log_flush(&log, NULL), 0);
+	build_log_release(&log);
+	check_log(
+		t, "b",
+		"the last line\nThe log has reached 256 MiB: what the builder writes from here on "
+		"is not kept.\nsaid\n");
+}
+
 /* A log goes on where the store and the spool of a killed process end. */
 static void test_what_was_not_stored_is_in_the_spool(void **state)
 {
@@ -430,6 +450,7 @@ int main(void)
 		TEST(test_logs_grow_by_pieces_of_any_size),
 		TEST(test_lines_have_their_times),
 		TEST(test_a_log_that_can_not_be_stored),
+		TEST(test_a_log_has_a_limit),
 		TEST(test_what_was_not_stored_is_in_the_spool),
 		TEST(test_a_start_ends_what_was_begun),
 		cmocka_unit_test(test_engines),
