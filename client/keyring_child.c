@@ -91,10 +91,9 @@ static void get(const struct library *l, char **key)
 
 	if (why)
 		fail(why);
-	if (!secret)
-		end(KEYRING_EXIT_NONE, NULL);
-	fputs(secret, stdout);
-	end(0, NULL);
+	if (secret)
+		fputs(secret, stdout);
+	end(secret ? 0 : KEYRING_EXIT_NONE, NULL);
 }
 
 static void set(const struct library *l, char **key)

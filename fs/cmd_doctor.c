@@ -65,8 +65,15 @@ void doctor_advise(const char *fmt, ...)
 
 /* ---- setting up ---- */
 
+static void add_part(struct buf *b, const char *what, const char *name)
+{
+	if (name)
+		buf_addf(b, "%s%s %s", b->len ? ", " : "", what, name);
+}
+
 static void say_settings(struct doctor *d)
 {
+	_cleanup_buf_ struct buf place = BUF_INIT(LINE_MAX_BYTES);
 	const struct settings *s = &d->settings;
 	const struct source_uri *u = &s->uri;
 
@@ -74,14 +81,12 @@ static void say_settings(struct doctor *d)
 		doctor_say(d, "ok", "settings", "the embedded service, in the mount itself");
 		return;
 	}
-	if (u->registry)
-		doctor_say(d, "ok", "settings", "registry %s", u->registry);
-	else
-		doctor_say(d, "ok", "settings", "%s%s%s%ssubscription %s%s%s%s",
-			   u->workspace ? "workspace " : "", u->workspace ? u->workspace : "",
-			   u->workspace ? ", " : "", u->resource_group ? u->resource_group : "",
-			   u->subscription ? u->subscription : "(none named)",
-			   s->from ? " (from " : "", s->from ? s->from : "", s->from ? ")" : "");
+	add_part(&place, "registry", u->registry);
+	add_part(&place, "workspace", u->workspace);
+	add_part(&place, "resource group", u->resource_group);
+	add_part(&place, "subscription", u->subscription);
+	doctor_say(d, "ok", "settings", "%s%s%s%s", buf_str(&place), s->from ? " (from " : "",
+		   s->from ? s->from : "", s->from ? ")" : "");
 	doctor_say(d, "ok", "settings", "%s at %s", s->cloud->name, s->endpoint);
 }
 
