@@ -157,10 +157,15 @@ static X509 *parse_cert(const char *pem)
 
 static char *bio_text(BIO *bio)
 {
-	char *data;
+	char *data, *text;
 	long len = BIO_get_mem_data(bio, &data);
 
-	return len > 0 ? strndup(data, (size_t)len) : NULL;
+	text = len > 0 ? malloc((size_t)len + 1) : NULL;
+	if (!text)
+		return NULL;
+	memcpy(text, data, (size_t)len);
+	text[len] = '\0';
+	return text;
 }
 
 static char *print_key(EVP_PKEY *key)
