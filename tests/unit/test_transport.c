@@ -407,6 +407,7 @@ static void check_unreachable(struct arm_fixture *f, const char *endpoint, const
 		/* The registry is the stub's, which answers nothing useful. */
 		if (kinds[kind].ask == ask_put_registry)
 			continue;
+		arm_fixture_deadline(f, 20 * NS_PER_S);
 		rc = kinds[kind].ask(&a);
 		if (rc != -EHOSTUNREACH)
 			fail_msg("%s with %s: %d %s", kinds[kind].name, fault, rc, f->err.msg);
