@@ -400,7 +400,7 @@ int blob_store_append(sqlite3 *conn, const struct blob_key *key, const void *dat
 		      struct blob *blob, struct err *e)
 {
 	int64_t now = clock_wall();
-	struct blob old;
+	struct blob old = {0};
 	int rc = blob_store_find(conn, key, &old, e);
 
 	if (rc == -ENOENT)
