@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+struct store *fixture_store;
+
 static _Atomic int64_t test_time;
 
 static int64_t test_now(void)
@@ -57,6 +59,7 @@ void open_fixture(struct fixture *f)
 		.now = test_now,
 		.changed = on_change,
 		.changed_arg = &f->events,
+		.store = fixture_store,
 	};
 	struct scope fields = {
 		.name = "ws",

@@ -42,6 +42,9 @@ struct fixture {
 	struct events events;
 };
 
+/* The store that open_fixture() gives the catalog; NULL: none. */
+extern struct store *fixture_store;
+
 void open_fixture(struct fixture *f);
 void close_fixture(struct fixture *f);
 
