@@ -32,6 +32,7 @@ struct operation {
 	struct operation_left where;
 	struct operation_note note;
 	int64_t wait; /* ns before the next poll */
+	bool refused; /* the service says that it has failed, or knows nothing of it */
 };
 
 /* An operation elsewhere is waited for by looking at the version. */
@@ -103,6 +104,7 @@ static int async_progress(struct operation *op, const struct http_response *r, b
 		*done = true;
 	else if (is_state(state, "Failed") || is_state(state, "Canceled")) {
 		arm_error_words(r, &words);
+		op->refused = true;
 		rc = err_set(e, -EIO, "the service could not %s it: %s %s", op->work->verb, state,
 			     buf_str(&words));
 	}
@@ -125,6 +127,13 @@ static void operation_set_wait(struct operation *op, const struct http_response 
 		op->wait *= 2;
 }
 
+/* An error that says something of the operation, not of the service's state at the moment. */
+static bool is_final(int status)
+{
+	return status >= 400 && status < 500 && status != 401 && status != 403 && status != 408 &&
+	       status != 429;
+}
+
 static int operation_poll(struct operation *op, bool *done, struct err *e)
 {
 	/* Polls of one operation have one id, as those of Azure's own clients do. */
@@ -132,8 +141,10 @@ static int operation_poll(struct operation *op, bool *done, struct err *e)
 	struct http_response r = {0};
 	int rc = arm_perform(op->arm, &q, op->call, &r, e);
 
-	if (!rc && http_status_errno(r.status))
+	if (!rc && http_status_errno(r.status)) {
+		op->refused = is_final(r.status);
 		rc = arm_error(q.method, q.url, &r, e);
+	}
 	if (!rc && op->where.is_async)
 		rc = async_progress(op, &r, done, e);
 	else if (!rc)
@@ -187,11 +198,10 @@ bool arm_is_accepted(const struct http_response *r)
 	       http_response_header(r, "Operation-Location");
 }
 
-/* The operation's own answer, whose time is up, says nothing of how it will end. */
-static bool is_open(int rc)
+/* Whatever kept us from hearing how it ended says nothing of how it will. */
+static bool is_open(const struct operation *op, int rc)
 {
-	return rc == -EINPROGRESS || rc == -ETIMEDOUT || rc == -ECANCELED || rc == -EHOSTUNREACH ||
-	       rc == -EBUSY;
+	return rc && !op->refused;
 }
 
 int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
@@ -215,7 +225,7 @@ int arm_work_wait(struct arm *a, struct scope *scope, const struct arm_work *w,
 	if (!rc)
 		rc = operation_wait(&op, e);
 	operations_end(a->operations, &op.note);
-	if (is_open(rc) && w->resource)
+	if (is_open(&op, rc) && w->resource)
 		operations_leave(a->operations, w->resource, &op.where, &op.note);
 	operation_left_clear(&op.where);
 	return rc;
@@ -235,7 +245,7 @@ int arm_operation_look(struct arm *a, struct scope *scope, const struct arm_work
 	if (!rc && !done)
 		rc = out_of_time(&op, e);
 	operation_left_clear(&op.where);
-	if (is_open(rc))
+	if (is_open(&op, rc))
 		return rc;
 	/* Done, or the service says how it failed: now the resource itself is the truth. */
 	operations_forget(a->operations, w->resource);

@@ -54,7 +54,7 @@ static char *ask_versions(struct arm_fixture *f)
 	struct version_list *l = NULL;
 	int rc =
 		f->source->ops->list_versions(f->source, f->workspace, "e1", &f->call, &l, &f->err);
-	struct buf b = BUF_INIT(4096);
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
 
 	if (rc)
 		return text("%d", rc);
@@ -74,7 +74,7 @@ static char *ask_envs(struct arm_fixture *f)
 {
 	struct env_list *l = NULL;
 	int rc = f->source->ops->list_envs(f->source, f->workspace, &f->call, &l, &f->err);
-	struct buf b = BUF_INIT(4096);
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
 
 	if (rc)
 		return text("%d", rc);
