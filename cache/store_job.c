@@ -78,6 +78,20 @@ static bool job_merge(struct store *s, struct job *j)
 	return true;
 }
 
+/* A list that is being written just now, and is found in the queue until that is done, goes on
+ * being found there: its new age comes with the list. */
+static void touch_whole(const struct job *old, struct job *j)
+{
+	if (j->type != JOB_TOUCH || !old || old->type != JOB_LIST)
+		return;
+	j->type = JOB_LIST;
+	j->kind = old->kind;
+	j->list = rows_ref(old->kind, old->list);
+	j->changed = old->changed;
+	if (old->learnt > j->learnt)
+		j->learnt = old->learnt;
+}
+
 /* Under the lock. False: it is not queued, and j is to be freed. */
 static bool job_queue(struct store *s, struct job *j)
 {
@@ -90,8 +104,9 @@ static bool job_queue(struct store *s, struct job *j)
 		s->stats.lost++;
 		return false;
 	}
+	/* What is being written stays in the writer's list. */
 	old = has_key(j) ? hashmap_remove(s->pending, j->key.data, j->key.len) : NULL;
-	(void)old; /* being written; it stays in the writer's list */
+	touch_whole(old, j);
 	if (has_key(j) && hashmap_put(s->pending, j->key.data, j->key.len, j)) {
 		s->stats.lost++;
 		return false;

@@ -60,13 +60,11 @@ void limiter_free(struct limiter *l)
 
 void limiter_stop(struct limiter *l)
 {
-	struct waiter *w;
-
 	pthread_mutex_lock(&l->lock);
 	l->stopped = true;
 	for (int k = 0; k < KINDS; k++)
-		TAILQ_FOREACH(w, &l->waiters[k], link)
-	pthread_cond_signal(&w->cond);
+		for (struct waiter *w = TAILQ_FIRST(&l->waiters[k]); w; w = TAILQ_NEXT(w, link))
+			pthread_cond_signal(&w->cond);
 	pthread_mutex_unlock(&l->lock);
 }
 

@@ -261,7 +261,7 @@ static void what_left_takes_along_what_was_below(void **state)
 
 	put_envs(p->s, 3, -1, NULL, 1);
 	for (int i = 0; i < 3; i++) {
-		char env[8];
+		char env[16];
 
 		snprintf(env, sizeof(env), "e%d", i);
 		put_versions(p->s, env, "text", 1);
