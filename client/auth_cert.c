@@ -226,8 +226,11 @@ int auth_cert_load(const char *path, const char *password, bool send_chain, stru
 	struct auth_cert *c = calloc(1, sizeof(*c));
 	struct buf data = BUF_INIT(AUTH_CERT_FILE_MAX);
 	struct bundle b = {0};
-	int rc = c ? read_file(path, &data, e) : err_set(e, -ENOMEM, "no memory for a key");
+	int rc;
 
+	if (!c)
+		return err_set(e, -ENOMEM, "no memory for a key");
+	rc = read_file(path, &data, e);
 	if (!rc && (is_pem(&data) ? read_pem : read_pkcs12)(&data, password, &b))
 		rc = err_set(e, -EINVAL, "the certificate %s is neither PEM nor PKCS#12", path);
 	if (!rc)

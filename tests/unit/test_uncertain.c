@@ -54,7 +54,7 @@ static char *ask_versions(struct arm_fixture *f)
 	struct version_list *l = NULL;
 	int rc =
 		f->source->ops->list_versions(f->source, f->workspace, "e1", &f->call, &l, &f->err);
-	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+	struct buf b = BUF_INIT(4096);
 
 	if (rc)
 		return text("%d", rc);
@@ -67,21 +67,21 @@ static char *ask_versions(struct arm_fixture *f)
 			 v->anonymous ? " anonymous" : "", v->archived ? " archived" : "");
 	}
 	version_list_unref(l);
-	return text("%s", buf_str(&b));
+	return buf_steal(&b, NULL);
 }
 
 static char *ask_envs(struct arm_fixture *f)
 {
 	struct env_list *l = NULL;
 	int rc = f->source->ops->list_envs(f->source, f->workspace, &f->call, &l, &f->err);
-	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+	struct buf b = BUF_INIT(4096);
 
 	if (rc)
 		return text("%d", rc);
 	for (size_t i = 0; i < l->count; i++)
 		buf_addf(&b, "%s ", l->items[i]->name);
 	env_list_unref(l);
-	return text("%s", buf_str(&b));
+	return buf_steal(&b, NULL);
 }
 
 static char *ask_put(struct arm_fixture *f)
