@@ -35,7 +35,8 @@ static bool check_device(struct doctor *d)
 /* The first of that name in PATH, to be freed. */
 static char *find_program(const char *name)
 {
-	_cleanup_free_ char *path = strdup(getenv("PATH") ? getenv("PATH") : "");
+	const char *all = getenv("PATH");
+	_cleanup_free_ char *path = strdup(all ? all : "");
 	char *save = NULL, *found = NULL;
 
 	for (char *dir = path ? strtok_r(path, ":", &save) : NULL; dir && !found;

@@ -20,9 +20,12 @@ static const char *proxy_variable(void)
 {
 	static const char *const names[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (getenv(names[i]) && *getenv(names[i]))
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *proxy = getenv(names[i]);
+
+		if (proxy && *proxy)
 			return names[i];
+	}
 	return NULL;
 }
 
