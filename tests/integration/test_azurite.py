@@ -17,6 +17,8 @@ from lib.js import require_packages
 from lib.mount import Mount, wait_until
 from lib.service import Service
 
+pytestmark = pytest.mark.long
+
 require_packages("Azurite")
 
 BLOCK = 8 * 1024 * 1024  # what the program sends in one request

@@ -13,6 +13,8 @@ from lib.mount import Mount
 from lib.saves import load_text
 from lib.service import Service
 
+pytestmark = pytest.mark.long
+
 
 class Loaded:
     """The corpus in a service of its own, mounted."""

@@ -14,6 +14,8 @@ from lib.js import Clients, JsError, require_packages
 from lib.mount import Mount, wait_until
 from lib.service import GROUP, SUBSCRIPTION, Service
 
+pytestmark = pytest.mark.long
+
 require_packages("Microsoft's JavaScript clients")
 
 SECRET = "a-secret-~.with+reserved/characters"

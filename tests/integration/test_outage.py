@@ -16,6 +16,8 @@ from lib.mount import Mount, wait_until
 from lib.killing import KINDS, Judge, Save
 from lib.service import Service
 
+pytestmark = pytest.mark.long
+
 SETTLE = 0.2
 SAVE_TIMEOUT = 2
 REQUESTS_MAX = 60

@@ -8,6 +8,8 @@ from lib.mount import Mount, wait_until
 from lib.saves import error_of, routes, run, state_of, writes
 from lib.service import Service
 
+pytestmark = pytest.mark.long
+
 OPTIONS = {"refresh": 3600, "settle": 0.5}
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # What scripts/setup itself runs; what it looks for is in the table.
 TOOLS = "sh dash env cat grep sed awk sort tr id dirname basename cc gcc as ld python3 getconf ln cmp cp mv rm mkdir tail timeout".split()
 TABLE = Path(__file__).resolve().parents[2] / "scripts/packages.txt"
