@@ -3,7 +3,9 @@
  * requests: everything ENDPOINT REGISTRY. The token is in EVERYTHING_TOKEN. Prints a line for each
  * method of struct source, "sources scope method result", and ends with status 0.
  */
+#include <cjson/cJSON.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include "client/blob.h"
 #include "client/buf.h"
 #include "client/clock.h"
+#include "client/image.h"
 #include "client/log.h"
 
 #define SUBSCRIPTION "00000000-0000-0000-0000-000000000000"
@@ -22,7 +25,7 @@
 #define KEPT         "kept"
 #define CONDA        "channels:\n- conda-forge\ndependencies:\n- python=3.11\n"
 
-enum { DEADLINE_S = 60, LARGE = BLOB_PART_MAX + 1, FILES = 2, TOKEN_MAX = 4096 };
+enum { DEADLINE_S = 60, POLL_MS = 20, LARGE = BLOB_PART_MAX + 1, FILES = 2, TOKEN_MAX = 4096 };
 
 /* One way to come to scopes, and a scope that was found. */
 struct asker {
@@ -186,6 +189,91 @@ static void remove_all(struct asker *a, const char *env)
 	report(a, "delete_env", rc, &e);
 }
 
+/* ---- image builds ---- */
+
+/* Asks until the build is over and its log is there; the log's place, to be freed, or NULL. */
+static char *log_of(struct asker *a, const char *location)
+{
+	struct image_build b = {0};
+	struct err e = ERR_INIT;
+	int rc = -EOPNOTSUPP;
+	char *log = NULL;
+
+	while (location) {
+		image_build_clear(&b);
+		rc = a->source->ops->get_build(a->source, a->scope, location, &a->call, &b, &e);
+		if (rc || (b.final && b.log) || call_check(&a->call))
+			break;
+		poll(NULL, 0, POLL_MS);
+	}
+	report(a, "get_build", rc, &e);
+	if (!rc && b.log)
+		log = strdup(b.log);
+	image_build_clear(&b);
+	return log;
+}
+
+static void read_log(struct asker *a, const char *log)
+{
+	struct buf b = BUF_INIT(IMAGE_LOG_PART_MAX);
+	struct err e = ERR_INIT;
+	uint64_t size = 0;
+	int rc = -EOPNOTSUPP;
+
+	if (log)
+		rc = a->source->ops->read_log(a->source, a->scope, log, 0, IMAGE_LOG_PART_MAX,
+					      &a->call, &b, &size, &e);
+	report(a, "read_log", rc, &e);
+	buf_free(&b);
+}
+
+static void look_for_image(struct asker *a, const char *env)
+{
+	struct version *v = NULL;
+	struct image image = {0};
+	struct err e = ERR_INIT;
+	char *log = NULL;
+	int rc = a->source->ops->get_version(a->source, a->scope, env, "1", &a->call, &v, &e);
+
+	report(a, "get_version", rc, &e);
+	if (rc)
+		return;
+	rc = a->source->ops->get_image(a->source, a->scope, v, &a->call, &image, &e);
+	report(a, "get_image", rc, &e);
+	rc = a->source->ops->find_log(a->source, a->scope, v, &a->call, &log, &e);
+	report(a, "find_log", rc, &e);
+	free(log);
+	image_clear(&image);
+	version_unref(v);
+}
+
+static void build(struct asker *a, const char *env)
+{
+	struct err e = ERR_INIT;
+	char *location = NULL, *log;
+	int rc =
+		a->source->ops->start_build(a->source, a->scope, env, "1", &a->call, &location, &e);
+
+	report(a, "start_build", rc, &e);
+	log = log_of(a, location);
+	read_log(a, log);
+	rc = location ? a->source->ops->cancel_build(a->source, a->scope, location, &a->call, &e)
+		      : -EOPNOTSUPP;
+	report(a, "cancel_build", rc, &e);
+	look_for_image(a, env);
+	free(log);
+	free(location);
+}
+
+static void tell(struct asker *a)
+{
+	struct cJSON *about = NULL;
+	struct err e = ERR_INIT;
+
+	report(a, "about", a->source->ops->about(a->source, &about), &e);
+	cJSON_Delete(about);
+}
+
 static void ask_scope(struct asker *a)
 {
 	char env[64], *uri;
@@ -203,6 +291,8 @@ static void ask_scope(struct asker *a)
 	free(uri);
 	context_unref(ctx);
 	list(a, env);
+	build(a, env);
+	tell(a);
 	change(a, env);
 	remove_all(a, env);
 }
