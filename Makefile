@@ -27,7 +27,7 @@ ifneq ($(SAN),)
 ifeq ($(SAN_$(SAN)),)
 $(error SAN must be "address" or "thread", not "$(SAN)")
 endif
-OPT      := -O1 -g $(SAN_$(SAN))
+OPT      := -O1 -g1 $(SAN_$(SAN))
 else
 OPT      := -O2 -g -D_FORTIFY_SOURCE=2
 endif
