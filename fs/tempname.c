@@ -241,11 +241,17 @@ static const char *const word_prefixes[] = {
 
 /* ---- names that take a closer look ---- */
 
-/* vim and nano: .x.swp, then .swo ... (not .swf, which is a format); .swx; x_yml.swp. */
+/*
+ * vim and nano: .x.swp, then .swo ... (not .swf, which is a format); x_yml.swp. Beside the first,
+ * vim makes another for a moment, to see whether names are cut off: .x.yml.swx, or .x.swpx where x
+ * has no dot.
+ */
 static bool is_swap(struct part p)
 {
 	char c;
 
+	if (p.s[0] == '.' && has_suffix(p, ".swpx"))
+		return true;
 	if (p.len < 4 || memcmp(p.s + p.len - 4, ".sw", 3) != 0)
 		return false;
 	c = p.s[p.len - 1];

@@ -23,6 +23,7 @@ static const char *const temporary[] = {
 	".spec.yml.swo",
 	".spec.yml.swn",
 	".spec.yml.swx",
+	".Dockerfile.swpx",
 	".swp",
 	"spec_yml.swp",
 	"spec.yml~",
