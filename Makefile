@@ -59,7 +59,7 @@ UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 UNITS        ?= %
 UNIT_SRCS    := $(filter $(UNITS:%=tests/unit/%.c),$(wildcard tests/unit/test_*.c))
 UNIT_BINS    := $(patsubst %.c,$(B)/%,$(UNIT_SRCS))
-PRELOADS     := tests/tools/killpoint.c
+PRELOADS     := tests/tools/killpoint.c tests/tools/noname.c
 TOOL_BINS    := $(patsubst %.c,$(B)/%,$(filter-out $(PRELOADS),$(wildcard tests/tools/*.c)))
 # Libraries to be preloaded; a sanitizer wants to be the first library and leaves no room for one.
 TOOL_LIBS    := $(if $(SAN),,$(PRELOADS:%.c=$(B)/%.so))

@@ -57,15 +57,17 @@ def azure(served, make_mount):
 
 def ways(app, keys, entra, tmp_path):
     """The variables of each way in which an application signs in."""
-    pem, token = tmp_path / "app-both.pem", tmp_path / "federated"
+    pem, pfx, token = tmp_path / "app-both.pem", tmp_path / "app.pfx", tmp_path / "federated"
     pem.write_text(keys[0].key.read_text() + keys[0].cert.read_text())
+    subprocess.run(["openssl", "pkcs12", "-export", "-in", pem, "-out", pfx, "-passout", f"pass:{SECRET}"], check=True)
     token.write_text(keys[1].sign(entra.claims(app, iss=ISSUER["issuer"], sub=ISSUER["subject"], aud="api://AzureADTokenExchange"),
                                   header={}))
     return {"secret": {"AZURE_CLIENT_SECRET": SECRET}, "certificate": {"AZURE_CLIENT_CERTIFICATE_PATH": str(pem)},
+            "pkcs12": {"AZURE_CLIENT_CERTIFICATE_PATH": str(pfx), "AZURE_CLIENT_CERTIFICATE_PASSWORD": SECRET},
             "federated": {"AZURE_FEDERATED_TOKEN_FILE": str(token)}}
 
 
-@pytest.mark.parametrize("way", ["secret", "certificate", "federated"])
+@pytest.mark.parametrize("way", ["secret", "certificate", "pkcs12", "federated"])
 def test_an_application_signs_in_reads_and_saves(served, azure, entra, app, keys, tmp_path, way):
     env = f"signed-in-by-{way}"
     served.put_version(env, "1", {"image": "registry.example/a:1"})

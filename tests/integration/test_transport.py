@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from conftest import FLAVOUR
-from lib.frontdoor import AFTER, FrontDoor, make_certificates
+from lib.frontdoor import AFTER, HOST, FrontDoor, make_certificates
 from lib.mount import Mount, wait_until
 from lib.service import Service
 from lib.steps import upload_blobs
@@ -41,14 +41,21 @@ if FLAVOUR != "release":
     FAULTS = {name: FAULTS[name] for name in ("refuse", "reset", "stall", "too long a length")}
 
 
+OPTIONS = {"refresh": 3600, "timeout": TIMEOUT, "save_timeout": TIMEOUT, "settle": 0.2}
+
+
 @pytest.fixture(scope="module")
-def world(binary, tmp_path_factory):
-    """A service, its front door, and a mount that goes through it."""
+def certificates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificates")
     make_certificates(folder)
-    with Service(binary) as service, FrontDoor(service, folder) as door:
-        options = {"refresh": 3600, "timeout": TIMEOUT, "save_timeout": TIMEOUT, "settle": 0.2}
-        with Mount(binary, service=door, options=options, env={"CURL_CA_BUNDLE": str(folder / "ca.pem")}) as mount:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(binary, certificates):
+    """A service, its front door, and a mount that goes through it."""
+    with Service(binary) as service, FrontDoor(service, certificates) as door:
+        with Mount(binary, service=door, options=OPTIONS, env={"CURL_CA_BUNDLE": str(certificates / "ca.pem")}) as mount:
             yield service, door, mount
 
 
@@ -220,16 +227,29 @@ def recovered(operation):
         return False
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_operation(world, fault):
-    _, door, mount = world
-    operations = [kind(world, list(FAULTS).index(fault)) for kind in OPERATIONS]
+def prepared(world, number):
+    """One of each kind, with what it needs at the service and what was done before."""
+    mount = world[2]
+    operations = [kind(world, number) for kind in OPERATIONS]
     for operation in operations:
         operation.stock()
     mount.refresh()
     wait_until(lambda: set(os.listdir(mount.local)) >= {op.name for op in operations[1:]}, 20, "the environments")
     for operation in operations:
         operation.prepare()
+    return operations
+
+
+def all_recover(pool, operations):
+    list(pool.map(lambda op: wait_until(lambda: recovered(op), RECOVERY_SECONDS, f"{op.name} to work again"), operations))
+    for operation in operations:
+        operation.check()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_operation(world, fault):
+    _, door, mount = world
+    operations = prepared(world, list(FAULTS).index(fault))
     with ThreadPoolExecutor(len(operations)) as pool:
         door.go_wrong(fault)
         results = list(pool.map(attempt, operations))
@@ -241,9 +261,28 @@ def test_every_operation(world, fault):
             expected |= {errno.ETIMEDOUT} if took >= TIMEOUT else set()
             assert number in expected, f"{operation.name}: {os.strerror(number)}\n{mount.log()[-3000:]}"
             assert took < TIMEOUT + SLACK_SECONDS, operation.name
-        list(pool.map(lambda op: wait_until(lambda: recovered(op), RECOVERY_SECONDS, f"{op.name} to work again"), operations))
-    for operation in operations:
-        operation.check()
+        all_recover(pool, operations)
+
+
+@pytest.mark.skipif(FLAVOUR != "release", reason="NOT TESTED: nothing can be preloaded before a sanitizer's library")
+def test_a_name_that_no_server_knows_for_a_while(binary, certificates, tmp_path):
+    """From the start of a mount, which remembers what the one before it read; it need not be mounted again."""
+    nobody = tmp_path / "nobody-knows"
+    env = {"CURL_CA_BUNDLE": str(certificates / "ca.pem"), "NONAME_HOST": HOST, "NONAME_FILE": str(nobody),
+           "LD_PRELOAD": str(binary.parent / "tests/tools/noname.so")}
+    with Service(binary) as service, FrontDoor(service, certificates, HOST) as door, \
+            Mount(binary, service=door, options=OPTIONS, env=env) as mount, ThreadPoolExecutor(len(OPERATIONS)) as pool:
+        operations = prepared((service, door, mount), 0)
+        mount.leave()
+        nobody.touch()
+        mount.start()
+        for operation, (number, took) in zip(operations, pool.map(attempt, operations)):
+            remembered = type(operation) in (ListEnvironments, ListVersions, ListContext)
+            assert number in {errno.EHOSTUNREACH, 0 if remembered else errno.EHOSTUNREACH}, (operation.name, mount.log()[-3000:])
+            assert took < TIMEOUT + SLACK_SECONDS, operation.name
+        assert "not resolve host" in mount.log()
+        nobody.unlink()
+        all_recover(pool, operations)
 
 
 def test_what_is_known_is_shown_meanwhile(world):

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 
+HOST = "door.mlenvfs.test"  # for clients that tests/tools/noname.c tells where that is
 HOLD_SECONDS = 60
 IDLE_SECONDS = 120
 HEAD_MAX = 256 * 1024
@@ -31,8 +32,9 @@ def make_certificates(folder):
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test CA",
             "-addext", "basicConstraints=critical,CA:TRUE")
-    for name, host in (("right", "localhost"), ("wrong", "elsewhere.test")):
-        (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host}\nbasicConstraints=CA:FALSE\n")
+    for name, host in (("right", HOST), ("wrong", "elsewhere.test")):
+        names = f"DNS:{host}" if name == "wrong" else f"DNS:localhost,DNS:{host}"
+        (folder / f"{name}.ext").write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
         openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={host}")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
                 "-extfile", f"{name}.ext", "-out", f"{name}.pem")
@@ -45,9 +47,9 @@ def _context(folder, name):
 
 
 class FrontDoor:
-    """https://localhost:port for a Service; folder holds what make_certificates() made."""
+    """https://localhost:port for a Service, or another name for it; folder holds what make_certificates() made."""
 
-    def __init__(self, service, folder):
+    def __init__(self, service, folder, name="localhost"):
         self.service = service
         self.token = service.token
         self.right, self.wrong = _context(folder, "right"), _context(folder, "wrong")
@@ -58,7 +60,7 @@ class FrontDoor:
         self._ended = False
         self._listener = self._listen(0)
         self.port = self._listener.getsockname()[1]
-        self.host = f"localhost:{self.port}"
+        self.host = f"{name}:{self.port}"
         self.url = f"https://{self.host}"
 
     def _listen(self, port):

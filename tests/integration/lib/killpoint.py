@@ -109,8 +109,7 @@ class MortalMount(Mount):
         self.died()
 
     def leave(self):
-        """Unmounts as a user would, and keeps the state, for start()."""
-        problems = self._unmount() + self._await_end()
-        self.killpoint.free()
-        if problems:
-            raise MountError("\n".join(problems) + "\n" + self.log())
+        try:
+            super().leave()
+        finally:
+            self.killpoint.free()

@@ -190,6 +190,12 @@ class Mount(Sandbox):
         if problems:
             raise MountError("\n".join(problems) + "\n" + log)
 
+    def leave(self):
+        """Unmounts as a user would, and keeps the state, for start()."""
+        problems = self._unmount() + self._await_end()
+        if problems:
+            raise MountError("\n".join(problems) + "\n" + self.log())
+
     def _unmount(self):
         """`status` of another test, which looks at all mounts, may have this one open at the moment."""
         end = time.monotonic() + LOOKED_AT_SECONDS
