@@ -358,6 +358,13 @@ static int report(struct building *b, enum image_state state)
 	return CMD_FAILED;
 }
 
+static int leave_running(const struct building *b, const char *path)
+{
+	end_progress(b);
+	cmd_complain("the build goes on; 'mlenvfs build --cancel %s' ends it", path);
+	return CMD_DETACHED;
+}
+
 static int follow(struct building *b, const char *path)
 {
 	char log[PATH_MAX];
@@ -369,6 +376,8 @@ static int follow(struct building *b, const char *path)
 		return CMD_FAILED;
 	}
 	b->log = open(log, O_RDONLY | O_CLOEXEC);
+	if (b->log < 0 && errno == EINTR && interrupted)
+		return leave_running(b, path);
 	if (b->log < 0) {
 		cmd_complain("%s: %s (the build goes on)", log, strerror(errno));
 		return CMD_FAILED;
@@ -377,11 +386,8 @@ static int follow(struct building *b, const char *path)
 	close(b->log);
 	if (rc)
 		return CMD_FAILED;
-	if (interrupted && !image_state_is_final(state)) {
-		end_progress(b);
-		cmd_complain("the build goes on; 'mlenvfs build --cancel %s' ends it", path);
-		return CMD_DETACHED;
-	}
+	if (interrupted && !image_state_is_final(state))
+		return leave_running(b, path);
 	return report(b, state);
 }
 

@@ -601,7 +601,7 @@ def test_ctrl_c_leaves_it_running(directed, director):
     wait_until(lambda: attribute(version, STATE) == "Running", SOON_SECONDS, "the build to run")
     command.process.send_signal(signal.SIGINT)
     status, _, complaints = command.end()
-    assert status == 130 and "goes on" in complaints
+    assert status == 130 and "goes on" in complaints, complaints
     assert attribute(version, STATE) == "Running"
     director.line("y")
     # Who waits for it is told that it was cancelled.
