@@ -546,6 +546,11 @@ class Command:
                                         env=mount.env, text=True, stdout=subprocess.PIPE,
                                         stderr=stderr or subprocess.PIPE)
 
+    def joined(self):
+        """It has joined the build, and reads the log."""
+        files = Path(f"/proc/{self.process.pid}/fd")
+        return any(os.readlink(file).endswith("/build.log") for file in files.iterdir())
+
     def end(self):
         """Its exit status, output and complaints."""
         out, complaints = self.process.communicate(timeout=BUILD_SECONDS)
@@ -606,6 +611,7 @@ def test_ctrl_c_leaves_it_running(directed, director):
     director.line("y")
     # Who waits for it is told that it was cancelled.
     waiting = Command(directed, version)
+    wait_until(waiting.joined, SOON_SECONDS, "it to wait")
     assert directed.cli("build", "--cancel", version).returncode == 0
     status, _, complaints = waiting.end()
     assert status == 1 and "cancelled" in complaints
