@@ -220,14 +220,28 @@ static int refresh(const struct login *l, const struct auth_login *kept, const c
 	return auth_entra_token(l->entra, kept->tenant, &form, call, out, why, e);
 }
 
-/* The answer may hold a new one, which lives longer than the old. */
+static bool is_kept(const struct login *l, const struct auth_login *kept, struct call *call)
+{
+	struct auth_login now = {0};
+	bool is = !load(l, call, &now, NULL) &&
+		  strcmp(buf_str(&now.refresh), buf_str(&kept->refresh)) == 0;
+
+	auth_login_clear(&now);
+	return is;
+}
+
+/*
+ * The answer may hold a new one, which lives longer than the old. It takes the place of that one
+ * only: somebody may have signed out, or in anew, while it was on its way.
+ */
 static void keep_newer(const struct login *l, struct auth_login *kept, struct auth_token *token,
 		       struct call *call)
 {
 	struct err e = ERR_INIT;
 	struct buf old = kept->refresh;
 
-	if (!token->refresh.len || strcmp(buf_str(&token->refresh), buf_str(&old)) == 0)
+	if (!token->refresh.len || strcmp(buf_str(&token->refresh), buf_str(&old)) == 0 ||
+	    !is_kept(l, kept, call))
 		return;
 	kept->refresh = token->refresh;
 	token->refresh = old;
