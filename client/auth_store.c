@@ -11,6 +11,7 @@
 #include "client/auth_token.h"
 #include "client/cleanup.h"
 #include "client/keyring.h"
+#include "client/log.h"
 
 void auth_login_clear(struct auth_login *l)
 {
@@ -102,10 +103,10 @@ static int parse(const struct buf *data, struct auth_login *out)
 	return rc;
 }
 
-int auth_store_load(const char *path, struct call *call, struct auth_login *out, struct err *e)
+/* What is in the file: all but a refresh token that is in the keyring. */
+static int read_login(const char *path, struct auth_login *out, struct err *e)
 {
 	struct buf data = BUF_INIT(AUTH_STORE_FILE_MAX);
-	struct keyring_key key;
 	int rc = read_file(path, &data, e);
 
 	if (!rc) {
@@ -114,6 +115,16 @@ int auth_store_load(const char *path, struct call *call, struct auth_login *out,
 			err_set(e, rc, "the sign-in in %s is damaged: 'mlenvfs login' again", path);
 	}
 	buf_wipe(&data);
+	if (rc)
+		auth_login_clear(out);
+	return rc;
+}
+
+int auth_store_load(const char *path, struct call *call, struct auth_login *out, struct err *e)
+{
+	struct keyring_key key;
+	int rc = read_login(path, out, e);
+
 	if (!rc && out->keyring) {
 		key = key_of(out);
 		rc = keyring_get(&key, call, &out->refresh, e);
@@ -185,9 +196,31 @@ static int replace_file(const char *path, const char *text, struct err *e)
 	return rc ? err_set(e, rc, "the sign-in can't be kept in %s: %s", path, strerror(-rc)) : 0;
 }
 
+static bool is_same_key(const struct auth_login *a, const struct auth_login *b)
+{
+	return strcmp(a->authority, b->authority) == 0 && strcmp(a->tenant, b->tenant) == 0 &&
+	       strcmp(a->client_id, b->client_id) == 0;
+}
+
+/* The keyring would keep for ever what nothing leads to any more. */
+static void forget_former(const struct auth_login *former, const struct auth_login *now,
+			  struct call *call)
+{
+	struct keyring_key key = key_of(former);
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (!former->keyring || (now->keyring && is_same_key(former, now)))
+		return;
+	rc = keyring_clear(&key, call, &e);
+	if (rc && rc != -ENOENT)
+		log_warn("op=login msg=\"the former sign-in is still in the keyring: %s\"", e.msg);
+}
+
 int auth_store_save(const char *path, const struct auth_login *l, struct call *call, struct err *e)
 {
 	struct keyring_key key = key_of(l);
+	struct auth_login former = {0};
 	char *text;
 	int rc = l->keyring ? keyring_set(&key, buf_str(&l->refresh), call, e) : 0;
 
@@ -196,7 +229,12 @@ int auth_store_save(const char *path, const struct auth_login *l, struct call *c
 	text = print(l);
 	if (!text)
 		return err_set(e, -ENOMEM, "no memory for the sign-in");
+	if (read_login(path, &former, NULL))
+		former.keyring = false;
 	rc = replace_file(path, text, e);
+	if (!rc)
+		forget_former(&former, l, call);
+	auth_login_clear(&former);
 	explicit_bzero(text, strlen(text));
 	cJSON_free(text);
 	return rc;
@@ -204,19 +242,17 @@ int auth_store_save(const char *path, const struct auth_login *l, struct call *c
 
 int auth_store_delete(const char *path, struct call *call, struct err *e)
 {
-	struct buf data = BUF_INIT(AUTH_STORE_FILE_MAX);
 	struct auth_login l = {0};
 	struct keyring_key key;
 	struct err why = ERR_INIT;
-	int rc = read_file(path, &data, &why), kept = 0;
+	int rc = read_login(path, &l, &why), kept = 0;
 
 	if (rc == -ENOENT)
 		return err_set(e, rc, "nobody is signed in here");
-	if (!rc && !parse(&data, &l) && l.keyring) {
+	if (!rc && l.keyring) {
 		key = key_of(&l);
 		kept = keyring_clear(&key, call, &why);
 	}
-	buf_wipe(&data);
 	auth_login_clear(&l);
 	/* What others may read, or is damaged, is removed all the same. */
 	if (unlink(path) < 0 && errno != ENOENT)

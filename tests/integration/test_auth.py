@@ -476,18 +476,31 @@ def keyring(sandbox):
     bus.stdout.close()
 
 
+def in_keyring(sandbox, entra):
+    """The refresh token in the keyring; "" when it has none."""
+    return subprocess.run(["secret-tool", "lookup", "authority", entra.url], env=sandbox.env, text=True,
+                          capture_output=True, check=False).stdout.strip()
+
+
 def test_login_is_kept_in_the_keyring(sandbox, person, entra, doctor, keyring):
     """libsecret and a real keyring: the file has no secret, mounts find it, logout clears it."""
     wait_until(lambda: keyring.is_dir(), 20, "the keyring")
     assert "kept in the desktop's keyring" in person("--keep", "keyring").stdout
     kept = json.loads(login_file(sandbox).read_text())
     assert kept["kept_in"] == "keyring" and "refresh_token" not in kept
-    found = subprocess.run(["secret-tool", "lookup", "authority", entra.url], env=sandbox.env, text=True,
-                           capture_output=True, check=True)
-    assert found.stdout.strip() == entra.refresh
+    assert in_keyring(sandbox, entra) == entra.refresh
     assert signed_in_by(doctor({"PATH": str(sandbox.base)})) == "login"
     sandbox.cli("logout")
     assert doctor({}).returncode == 1
+
+
+def test_a_login_in_the_file_leaves_none_in_the_keyring(sandbox, person, entra, keyring):
+    wait_until(lambda: keyring.is_dir(), 20, "the keyring")
+    person("--keep", "keyring")
+    assert in_keyring(sandbox, entra)
+    person("--keep", "file")
+    assert json.loads(login_file(sandbox).read_text())["refresh_token"] == entra.refresh
+    assert not in_keyring(sandbox, entra)
 
 
 def test_login_without_a_keyring(sandbox, person):
