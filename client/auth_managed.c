@@ -14,7 +14,7 @@
 #include "client/redact.h"
 #include "client/url.h"
 
-enum { WORDS_MAX = 200, HEADERS_MAX = 2 };
+enum { WORDS_MAX = 128, HEADERS_MAX = 2 };
 
 enum platform {
 	PLATFORM_SERVICE_FABRIC,
@@ -112,23 +112,20 @@ static int perform(struct managed *m, const struct question *q, struct call *cal
 static void words_of(const struct managed *m, const struct http_response *r, char out[WORDS_MAX])
 {
 	static const char *const names[] = {"error_description", "message", "error"};
-	const char *text = NULL;
 	cJSON *json = NULL;
-	char *at;
+	char *text = NULL;
 
 	out[0] = '\0';
 	if (auth_json_parse(buf_str(&r->body), r->body.len, &json, NULL))
 		return;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !text; i++)
 		text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, names[i]));
-	if (text)
-		snprintf(out, WORDS_MAX, ": %.*s", WORDS_MAX / 2, text);
-	for (char *p = out; *p; p++)
-		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
-			*p = ' ';
-	while (m->secret && m->secret[0] && (at = strstr(out, m->secret)))
-		memset(at, '*', strlen(m->secret));
-	redact_opaque(out);
+	if (text) {
+		redact_secret(text, m->secret);
+		out[0] = ':';
+		out[1] = ' ';
+		redact_words(text, out + 2, WORDS_MAX - 2);
+	}
 	auth_json_free(json);
 }
 
