@@ -59,18 +59,13 @@ static int check_file(const char *path, int fd, struct err *e)
 static int read_file(const char *path, struct buf *out, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	char data[4096];
-	ssize_t n = 0;
 	int rc;
 
 	if (fd < 0)
 		return err_set(e, errno == ENOENT ? -ENOENT : -EACCES, "%s: %s", path,
 			       strerror(errno));
 	rc = check_file(path, fd, e);
-	while (!rc && !buf_error(out) && (n = read(fd, data, sizeof(data))) > 0)
-		buf_add(out, data, (size_t)n);
-	explicit_bzero(data, sizeof(data));
-	if (!rc && (n < 0 || buf_error(out)))
+	if (!rc && buf_read(out, fd))
 		rc = err_set(e, -EBADMSG, "the sign-in in %s can't be read", path);
 	return rc;
 }
