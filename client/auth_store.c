@@ -145,7 +145,8 @@ static char *print(const struct auth_login *l)
 	    cJSON_AddStringToObject(json, "client_id", l->client_id) &&
 	    cJSON_AddStringToObject(json, "kept_in", l->keyring ? "keyring" : "file") &&
 	    (l->keyring || cJSON_AddStringToObject(json, "refresh_token", buf_str(&l->refresh))))
-		text = cJSON_Print(json);
+		/* Room for all of it: where it grows it leaves copies behind. */
+		text = cJSON_PrintBuffered(json, AUTH_STORE_FILE_MAX, true);
 	auth_json_free(json);
 	return text;
 }

@@ -24,9 +24,15 @@ static int buf_reserve(struct buf *b, size_t extra)
 	cap = b->cap ? b->cap : BUF_FIRST;
 	while (cap < need)
 		cap *= 2;
-	data = realloc(b->data, cap);
+	/* Not realloc(): it may leave a copy behind, which no buf_wipe() reaches. */
+	data = malloc(cap);
 	if (!data)
 		return b->error = -ENOMEM;
+	if (b->data) {
+		memcpy(data, b->data, b->len);
+		explicit_bzero(b->data, b->cap);
+		free(b->data);
+	}
 	b->data = data;
 	b->cap = cap;
 	return 0;
