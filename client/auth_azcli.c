@@ -111,12 +111,9 @@ static int run_az(const struct azcli *a, const char *resource, struct call *call
 static int azcli_get(struct auth_source *s, const char *scope, struct call *call,
 		     struct auth_token *out, struct err *e)
 {
-	static const char suffix[] = "/.default";
-	size_t n = strlen(scope), k = sizeof(suffix) - 1;
+	size_t n = auth_resource_len(scope);
 	char resource[256];
 
-	if (n > k && strcmp(scope + n - k, suffix) == 0)
-		n -= k;
 	if (n >= sizeof(resource))
 		return err_set(e, -EINVAL, "the scope is too long for az");
 	memcpy(resource, scope, n);

@@ -178,16 +178,10 @@ static const char *advice_for(long code)
 	return NULL;
 }
 
-static const char *member(const cJSON *json, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-	return text ? text : "";
-}
-
 static void read_refusal(const cJSON *json, struct auth_entra_refusal *why)
 {
-	const char *error = member(json, "error"), *words = member(json, "error_description");
+	const char *error = auth_json_text(json, "error"),
+		   *words = auth_json_text(json, "error_description");
 	const cJSON *code =
 		cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "error_codes"), 0);
 

@@ -33,20 +33,13 @@ static double seconds_of(const cJSON *json, const char *name, double fallback, d
 	return d < max ? d : max;
 }
 
-static const char *text_of(const cJSON *json, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-	return text ? text : "";
-}
-
 /* What a terminal gets from the network has nothing in it that a terminal would act on. */
 static void show(const struct auth_login_conf *conf, const cJSON *json)
 {
 	char message[SHOWN_MAX];
 
 	snprintf(message, sizeof(message), "To sign in, open %s in a browser and enter the code %s",
-		 text_of(json, "verification_uri"), text_of(json, "user_code"));
+		 auth_json_text(json, "verification_uri"), auth_json_text(json, "user_code"));
 	for (char *p = message; *p; p++)
 		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
 			*p = '?';
@@ -56,9 +49,9 @@ static void show(const struct auth_login_conf *conf, const cJSON *json)
 static int read_device(const struct auth_login_conf *conf, const cJSON *json, struct device *out,
 		       struct err *e)
 {
-	const char *code = text_of(json, "device_code");
+	const char *code = auth_json_text(json, "device_code");
 
-	if (!*code || strlen(code) > CODE_MAX || !*text_of(json, "user_code"))
+	if (!*code || strlen(code) > CODE_MAX || !*auth_json_text(json, "user_code"))
 		return err_set(e, -EBADMSG, "the sign-in endpoint gives no code");
 	out->code = strdup(code);
 	if (!out->code)

@@ -60,21 +60,12 @@ static void managed_free(struct auth_source *s)
 
 /* ---- requests ---- */
 
-/* The v1 resource of a scope: what is before "/.default". Source: auth.md section 1. */
-static size_t resource_len(const char *scope)
-{
-	static const char suffix[] = "/.default";
-	size_t n = strlen(scope), k = sizeof(suffix) - 1;
-
-	return n > k && strcmp(scope + n - k, suffix) == 0 ? n - k : n;
-}
-
 /* Appends "?api-version=...&resource=...[&client_id=...]". */
 static int add_query(const struct managed *m, struct buf *url, const char *version,
 		     const char *scope, const char *id_name)
 {
 	buf_addf(url, "%sapi-version=%s&resource=", strchr(m->endpoint, '?') ? "&" : "?", version);
-	url_add_value(url, scope, resource_len(scope));
+	url_add_value(url, scope, auth_resource_len(scope));
 	if (m->client_id && id_name) {
 		buf_addf(url, "&%s=", id_name);
 		url_add_value(url, m->client_id, strlen(m->client_id));
@@ -284,7 +275,7 @@ static int get_cloud_shell(struct managed *m, const char *scope, struct call *ca
 	int rc;
 
 	buf_addstr(&body, "resource=");
-	rc = url_add_value(&body, scope, resource_len(scope));
+	rc = url_add_value(&body, scope, auth_resource_len(scope));
 	if (rc)
 		return err_set(e, rc, "the scope is too long");
 	q.body = buf_str(&body);

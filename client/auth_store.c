@@ -70,13 +70,6 @@ static int read_file(const char *path, struct buf *out, struct err *e)
 	return rc;
 }
 
-static const char *member(const cJSON *json, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-	return text ? text : "";
-}
-
 static int parse(const struct buf *data, struct auth_login *out)
 {
 	const char *refresh;
@@ -85,12 +78,12 @@ static int parse(const struct buf *data, struct auth_login *out)
 
 	if (rc)
 		return rc;
-	refresh = member(json, "refresh_token");
-	rc = auth_login_set(out, member(json, "authority"), member(json, "tenant"),
-			    member(json, "client_id"));
+	refresh = auth_json_text(json, "refresh_token");
+	rc = auth_login_set(out, auth_json_text(json, "authority"), auth_json_text(json, "tenant"),
+			    auth_json_text(json, "client_id"));
 	if (!rc && (!*out->authority || !*out->tenant || !*out->client_id))
 		rc = -EBADMSG;
-	out->keyring = strcmp(member(json, "kept_in"), "keyring") == 0;
+	out->keyring = strcmp(auth_json_text(json, "kept_in"), "keyring") == 0;
 	out->refresh.max = KEYRING_SECRET_MAX;
 	if (!rc && !out->keyring)
 		rc = *refresh ? buf_addstr(&out->refresh, refresh) : -EBADMSG;
