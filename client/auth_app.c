@@ -225,24 +225,21 @@ int auth_certificate_new(const struct auth_app_id *id, const char *path, const c
 static int read_federated(const char *path, struct buf *out, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char data[4096];
 	struct stat st;
-	ssize_t n = 0;
+	int rc;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(e, -EACCES, "the federated token %s can't be read: %s", path,
 			       fd < 0 ? strerror(errno) : "it is no file");
-	while (!buf_error(out) && (n = read(fd, data, sizeof(data))) > 0)
-		buf_add(out, data, (size_t)n);
-	explicit_bzero(data, sizeof(data));
+	rc = buf_read(out, fd);
 	while (out->len && strchr(" \t\r\n", out->data[out->len - 1]))
 		out->data[--out->len] = '\0';
-	if (n < 0 || buf_error(out) || credential_check_token(buf_str(out), out->len, NULL))
+	if (rc || credential_check_token(buf_str(out), out->len, NULL))
 		return err_set(e, -EACCES, "the federated token %s is not usable: it is %s", path,
-			       n < 0            ? "not readable"
-			       : !out->len      ? "empty"
-			       : buf_error(out) ? "too large"
-						: "no token");
+			       rc == -EFBIG ? "too large"
+			       : rc         ? "not readable"
+			       : !out->len  ? "empty"
+					    : "no token");
 	return 0;
 }
 

@@ -36,27 +36,20 @@ static bool is_plain(const char *text)
 	return *text && *text != '-' && !text[strspn(text, allowed)];
 }
 
-/* Its first line, in which redaction finds what should not be shown. */
-static void first_line(const struct buf *from, char out[WORDS_MAX])
+/* Its first line. */
+static void first_line(struct buf *said, char out[WORDS_MAX])
 {
-	const char *text = buf_str(from);
-	size_t n;
+	char *text = said->data;
 
+	out[0] = '\0';
+	if (!text)
+		return;
 	text += strspn(text, " \t\r\n");
-	n = strcspn(text, "\r\n");
-	if (n >= WORDS_MAX)
-		n = WORDS_MAX - 1;
-	while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
-		n--;
-	memcpy(out, text, n);
-	out[n] = '\0';
-	for (char *p = out; *p; p++)
-		if ((unsigned char)*p < ' ')
-			*p = ' ';
-	redact_opaque(out);
+	text[strcspn(text, "\r\n")] = '\0';
+	redact_words(text, out, WORDS_MAX);
 }
 
-static int az_error(int status, const struct buf *said, struct err *e)
+static int az_error(int status, struct buf *said, struct err *e)
 {
 	char words[WORDS_MAX];
 
@@ -118,12 +111,9 @@ static int run_az(const struct azcli *a, const char *resource, struct call *call
 static int azcli_get(struct auth_source *s, const char *scope, struct call *call,
 		     struct auth_token *out, struct err *e)
 {
-	static const char suffix[] = "/.default";
-	size_t n = strlen(scope), k = sizeof(suffix) - 1;
+	size_t n = auth_resource_len(scope);
 	char resource[256];
 
-	if (n > k && strcmp(scope + n - k, suffix) == 0)
-		n -= k;
 	if (n >= sizeof(resource))
 		return err_set(e, -EINVAL, "the scope is too long for az");
 	memcpy(resource, scope, n);

@@ -106,20 +106,17 @@ static int read_file(const char *path, struct buf *out, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
-	ssize_t n = 0;
-	char data[16 * 1024];
+	int rc;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(e, -EINVAL, "the certificate %s can't be read: %s", path,
 			       strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "the certificate %s is no file", path);
-	while (!buf_error(out) && (n = read(fd, data, sizeof(data))) > 0)
-		buf_add(out, data, (size_t)n);
-	explicit_bzero(data, sizeof(data));
-	if (n < 0 || buf_error(out))
+	rc = buf_read(out, fd);
+	if (rc)
 		return err_set(e, -EINVAL, "the certificate %s can't be read: %s", path,
-			       n < 0 ? strerror(errno) : "it is too large");
+			       rc == -EFBIG ? "it is too large" : strerror(-rc));
 	return 0;
 }
 

@@ -15,8 +15,8 @@ enum { AUTH_CHAIN_MAX = 8 };
 int auth_chain_new(const char *name, const char *advice, struct auth_source **out, struct err *e);
 
 /*
- * Puts s at its end; the chain owns it, also when this fails (-E2BIG, -ENOMEM). tool: a way that
- * only happens to be there, as a program of developers: when it fails the chain goes on.
+ * Puts s at its end; the chain owns it, also when this fails (-E2BIG). tool: a way that only
+ * happens to be there, as a program of developers: when it fails the chain goes on.
  */
 int auth_chain_add(struct auth_source *chain, struct auth_source *s, bool tool);
 

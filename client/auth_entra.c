@@ -131,15 +131,9 @@ static int form_write(const struct auth_entra_form *f, struct buf *body)
 /* A hostile or careless endpoint that repeats what we sent must not bring it into a log. */
 static void mask_secrets(const struct auth_entra_form *f, char *text)
 {
-	for (size_t i = 0; i < f->n; i++) {
-		size_t len = strlen(f->fields[i].value);
-		char *at = text;
-
-		if (!f->fields[i].secret || !len)
-			continue;
-		while ((at = strstr(at, f->fields[i].value)))
-			memset(at, '*', len);
-	}
+	for (size_t i = 0; i < f->n; i++)
+		if (f->fields[i].secret)
+			redact_secret(text, f->fields[i].value);
 }
 
 /* ---- refusals ---- */
@@ -184,16 +178,10 @@ static const char *advice_for(long code)
 	return NULL;
 }
 
-static const char *member(const cJSON *json, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-	return text ? text : "";
-}
-
 static void read_refusal(const cJSON *json, struct auth_entra_refusal *why)
 {
-	const char *error = member(json, "error"), *words = member(json, "error_description");
+	const char *error = auth_json_text(json, "error"),
+		   *words = auth_json_text(json, "error_description");
 	const cJSON *code =
 		cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "error_codes"), 0);
 
@@ -209,23 +197,20 @@ static void read_refusal(const cJSON *json, struct auth_entra_refusal *why)
 /* The first sentence or two of the description: what follows "Trace ID" helps nobody. */
 static void shown_words(const cJSON *json, const struct auth_entra_form *form, char out[SHOWN_MAX])
 {
-	const char *words = member(json, "error_description"), *end;
-	size_t n;
+	char *words =
+		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error_description"));
+	char *end, *code;
 
-	if (strncmp(words, "AADSTS", 6) == 0 && strstr(words, ": "))
-		words = strstr(words, ": ") + 2;
+	out[0] = '\0';
+	if (!words)
+		return;
+	code = strncmp(words, "AADSTS", 6) == 0 ? strstr(words, ": ") : NULL;
+	if (code)
+		words = code + 2;
 	end = strstr(words, " Trace ID");
-	n = end ? (size_t)(end - words) : strcspn(words, "\r\n");
-	if (n > SHOWN_MAX - 1)
-		n = SHOWN_MAX - 1;
-	while (n && ((unsigned char)words[n] & 0xc0) == 0x80)
-		n--;
-	snprintf(out, SHOWN_MAX, "%.*s", (int)n, words);
-	for (char *p = out; *p; p++)
-		if ((unsigned char)*p < ' ')
-			*p = ' ';
-	mask_secrets(form, out);
-	redact_opaque(out);
+	words[end ? (size_t)(end - words) : strcspn(words, "\r\n")] = '\0';
+	mask_secrets(form, words);
+	redact_words(words, out, SHOWN_MAX);
 }
 
 static int refused(const cJSON *json, const struct auth_entra_form *form,

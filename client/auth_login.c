@@ -33,20 +33,13 @@ static double seconds_of(const cJSON *json, const char *name, double fallback, d
 	return d < max ? d : max;
 }
 
-static const char *text_of(const cJSON *json, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-	return text ? text : "";
-}
-
 /* What a terminal gets from the network has nothing in it that a terminal would act on. */
 static void show(const struct auth_login_conf *conf, const cJSON *json)
 {
 	char message[SHOWN_MAX];
 
 	snprintf(message, sizeof(message), "To sign in, open %s in a browser and enter the code %s",
-		 text_of(json, "verification_uri"), text_of(json, "user_code"));
+		 auth_json_text(json, "verification_uri"), auth_json_text(json, "user_code"));
 	for (char *p = message; *p; p++)
 		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
 			*p = '?';
@@ -56,9 +49,9 @@ static void show(const struct auth_login_conf *conf, const cJSON *json)
 static int read_device(const struct auth_login_conf *conf, const cJSON *json, struct device *out,
 		       struct err *e)
 {
-	const char *code = text_of(json, "device_code");
+	const char *code = auth_json_text(json, "device_code");
 
-	if (!*code || strlen(code) > CODE_MAX || !*text_of(json, "user_code"))
+	if (!*code || strlen(code) > CODE_MAX || !*auth_json_text(json, "user_code"))
 		return err_set(e, -EBADMSG, "the sign-in endpoint gives no code");
 	out->code = strdup(code);
 	if (!out->code)
@@ -220,14 +213,28 @@ static int refresh(const struct login *l, const struct auth_login *kept, const c
 	return auth_entra_token(l->entra, kept->tenant, &form, call, out, why, e);
 }
 
-/* The answer may hold a new one, which lives longer than the old. */
+static bool is_kept(const struct login *l, const struct auth_login *kept, struct call *call)
+{
+	struct auth_login now = {0};
+	bool is = !load(l, call, &now, NULL) &&
+		  strcmp(buf_str(&now.refresh), buf_str(&kept->refresh)) == 0;
+
+	auth_login_clear(&now);
+	return is;
+}
+
+/*
+ * The answer may hold a new one, which lives longer than the old. It takes the place of that one
+ * only: somebody may have signed out, or in anew, while it was on its way.
+ */
 static void keep_newer(const struct login *l, struct auth_login *kept, struct auth_token *token,
 		       struct call *call)
 {
 	struct err e = ERR_INIT;
 	struct buf old = kept->refresh;
 
-	if (!token->refresh.len || strcmp(buf_str(&token->refresh), buf_str(&old)) == 0)
+	if (!token->refresh.len || strcmp(buf_str(&token->refresh), buf_str(&old)) == 0 ||
+	    !is_kept(l, kept, call))
 		return;
 	kept->refresh = token->refresh;
 	token->refresh = old;

@@ -14,7 +14,7 @@
 #include "client/redact.h"
 #include "client/url.h"
 
-enum { WORDS_MAX = 200, HEADERS_MAX = 2 };
+enum { WORDS_MAX = 128, HEADERS_MAX = 2 };
 
 enum platform {
 	PLATFORM_SERVICE_FABRIC,
@@ -60,21 +60,12 @@ static void managed_free(struct auth_source *s)
 
 /* ---- requests ---- */
 
-/* The v1 resource of a scope: what is before "/.default". Source: auth.md section 1. */
-static size_t resource_len(const char *scope)
-{
-	static const char suffix[] = "/.default";
-	size_t n = strlen(scope), k = sizeof(suffix) - 1;
-
-	return n > k && strcmp(scope + n - k, suffix) == 0 ? n - k : n;
-}
-
 /* Appends "?api-version=...&resource=...[&client_id=...]". */
 static int add_query(const struct managed *m, struct buf *url, const char *version,
 		     const char *scope, const char *id_name)
 {
 	buf_addf(url, "%sapi-version=%s&resource=", strchr(m->endpoint, '?') ? "&" : "?", version);
-	url_add_value(url, scope, resource_len(scope));
+	url_add_value(url, scope, auth_resource_len(scope));
 	if (m->client_id && id_name) {
 		buf_addf(url, "&%s=", id_name);
 		url_add_value(url, m->client_id, strlen(m->client_id));
@@ -112,23 +103,20 @@ static int perform(struct managed *m, const struct question *q, struct call *cal
 static void words_of(const struct managed *m, const struct http_response *r, char out[WORDS_MAX])
 {
 	static const char *const names[] = {"error_description", "message", "error"};
-	const char *text = NULL;
 	cJSON *json = NULL;
-	char *at;
+	char *text = NULL;
 
 	out[0] = '\0';
 	if (auth_json_parse(buf_str(&r->body), r->body.len, &json, NULL))
 		return;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !text; i++)
 		text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, names[i]));
-	if (text)
-		snprintf(out, WORDS_MAX, ": %.*s", WORDS_MAX / 2, text);
-	for (char *p = out; *p; p++)
-		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
-			*p = ' ';
-	while (m->secret && m->secret[0] && (at = strstr(out, m->secret)))
-		memset(at, '*', strlen(m->secret));
-	redact_opaque(out);
+	if (text) {
+		redact_secret(text, m->secret);
+		out[0] = ':';
+		out[1] = ' ';
+		redact_words(text, out + 2, WORDS_MAX - 2);
+	}
 	auth_json_free(json);
 }
 
@@ -287,7 +275,7 @@ static int get_cloud_shell(struct managed *m, const char *scope, struct call *ca
 	int rc;
 
 	buf_addstr(&body, "resource=");
-	rc = url_add_value(&body, scope, resource_len(scope));
+	rc = url_add_value(&body, scope, auth_resource_len(scope));
 	if (rc)
 		return err_set(e, rc, "the scope is too long");
 	q.body = buf_str(&body);

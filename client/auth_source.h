@@ -9,6 +9,7 @@
 #define MLENVFS_CLIENT_AUTH_SOURCE_H
 
 #include <errno.h>
+#include <string.h>
 
 #include "client/auth_token.h"
 #include "client/call.h"
@@ -40,6 +41,18 @@ static inline int auth_source_get(struct auth_source *s, const char *scope, stru
 				  struct auth_token *out, struct err *e)
 {
 	return s->ops->get(s, scope, call, out, e);
+}
+
+/*
+ * How much of a scope is its resource, which is what older endpoints and the Azure CLI ask for:
+ * what is before "/.default". Source: auth.md section 1.
+ */
+static inline size_t auth_resource_len(const char *scope)
+{
+	static const char suffix[] = "/.default";
+	size_t n = strlen(scope), k = sizeof(suffix) - 1;
+
+	return n > k && strcmp(scope + n - k, suffix) == 0 ? n - k : n;
 }
 
 static inline void auth_source_free(struct auth_source *s)

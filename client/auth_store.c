@@ -11,6 +11,7 @@
 #include "client/auth_token.h"
 #include "client/cleanup.h"
 #include "client/keyring.h"
+#include "client/log.h"
 
 void auth_login_clear(struct auth_login *l)
 {
@@ -58,27 +59,15 @@ static int check_file(const char *path, int fd, struct err *e)
 static int read_file(const char *path, struct buf *out, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	char data[4096];
-	ssize_t n = 0;
 	int rc;
 
 	if (fd < 0)
 		return err_set(e, errno == ENOENT ? -ENOENT : -EACCES, "%s: %s", path,
 			       strerror(errno));
 	rc = check_file(path, fd, e);
-	while (!rc && !buf_error(out) && (n = read(fd, data, sizeof(data))) > 0)
-		buf_add(out, data, (size_t)n);
-	explicit_bzero(data, sizeof(data));
-	if (!rc && (n < 0 || buf_error(out)))
+	if (!rc && buf_read(out, fd))
 		rc = err_set(e, -EBADMSG, "the sign-in in %s can't be read", path);
 	return rc;
-}
-
-static const char *member(const cJSON *json, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-	return text ? text : "";
 }
 
 static int parse(const struct buf *data, struct auth_login *out)
@@ -89,12 +78,12 @@ static int parse(const struct buf *data, struct auth_login *out)
 
 	if (rc)
 		return rc;
-	refresh = member(json, "refresh_token");
-	rc = auth_login_set(out, member(json, "authority"), member(json, "tenant"),
-			    member(json, "client_id"));
+	refresh = auth_json_text(json, "refresh_token");
+	rc = auth_login_set(out, auth_json_text(json, "authority"), auth_json_text(json, "tenant"),
+			    auth_json_text(json, "client_id"));
 	if (!rc && (!*out->authority || !*out->tenant || !*out->client_id))
 		rc = -EBADMSG;
-	out->keyring = strcmp(member(json, "kept_in"), "keyring") == 0;
+	out->keyring = strcmp(auth_json_text(json, "kept_in"), "keyring") == 0;
 	out->refresh.max = KEYRING_SECRET_MAX;
 	if (!rc && !out->keyring)
 		rc = *refresh ? buf_addstr(&out->refresh, refresh) : -EBADMSG;
@@ -102,10 +91,10 @@ static int parse(const struct buf *data, struct auth_login *out)
 	return rc;
 }
 
-int auth_store_load(const char *path, struct call *call, struct auth_login *out, struct err *e)
+/* What is in the file: all but a refresh token that is in the keyring. */
+static int read_login(const char *path, struct auth_login *out, struct err *e)
 {
 	struct buf data = BUF_INIT(AUTH_STORE_FILE_MAX);
-	struct keyring_key key;
 	int rc = read_file(path, &data, e);
 
 	if (!rc) {
@@ -114,6 +103,16 @@ int auth_store_load(const char *path, struct call *call, struct auth_login *out,
 			err_set(e, rc, "the sign-in in %s is damaged: 'mlenvfs login' again", path);
 	}
 	buf_wipe(&data);
+	if (rc)
+		auth_login_clear(out);
+	return rc;
+}
+
+int auth_store_load(const char *path, struct call *call, struct auth_login *out, struct err *e)
+{
+	struct keyring_key key;
+	int rc = read_login(path, out, e);
+
 	if (!rc && out->keyring) {
 		key = key_of(out);
 		rc = keyring_get(&key, call, &out->refresh, e);
@@ -139,7 +138,8 @@ static char *print(const struct auth_login *l)
 	    cJSON_AddStringToObject(json, "client_id", l->client_id) &&
 	    cJSON_AddStringToObject(json, "kept_in", l->keyring ? "keyring" : "file") &&
 	    (l->keyring || cJSON_AddStringToObject(json, "refresh_token", buf_str(&l->refresh))))
-		text = cJSON_Print(json);
+		/* Room for all of it: where it grows it leaves copies behind. */
+		text = cJSON_PrintBuffered(json, AUTH_STORE_FILE_MAX, true);
 	auth_json_free(json);
 	return text;
 }
@@ -185,9 +185,31 @@ static int replace_file(const char *path, const char *text, struct err *e)
 	return rc ? err_set(e, rc, "the sign-in can't be kept in %s: %s", path, strerror(-rc)) : 0;
 }
 
+static bool is_same_key(const struct auth_login *a, const struct auth_login *b)
+{
+	return strcmp(a->authority, b->authority) == 0 && strcmp(a->tenant, b->tenant) == 0 &&
+	       strcmp(a->client_id, b->client_id) == 0;
+}
+
+/* The keyring would keep for ever what nothing leads to any more. */
+static void forget_former(const struct auth_login *former, const struct auth_login *now,
+			  struct call *call)
+{
+	struct keyring_key key = key_of(former);
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (!former->keyring || (now->keyring && is_same_key(former, now)))
+		return;
+	rc = keyring_clear(&key, call, &e);
+	if (rc && rc != -ENOENT)
+		log_warn("op=login msg=\"the former sign-in is still in the keyring: %s\"", e.msg);
+}
+
 int auth_store_save(const char *path, const struct auth_login *l, struct call *call, struct err *e)
 {
 	struct keyring_key key = key_of(l);
+	struct auth_login former = {0};
 	char *text;
 	int rc = l->keyring ? keyring_set(&key, buf_str(&l->refresh), call, e) : 0;
 
@@ -196,7 +218,12 @@ int auth_store_save(const char *path, const struct auth_login *l, struct call *c
 	text = print(l);
 	if (!text)
 		return err_set(e, -ENOMEM, "no memory for the sign-in");
+	if (read_login(path, &former, NULL))
+		former.keyring = false;
 	rc = replace_file(path, text, e);
+	if (!rc)
+		forget_former(&former, l, call);
+	auth_login_clear(&former);
 	explicit_bzero(text, strlen(text));
 	cJSON_free(text);
 	return rc;
@@ -204,19 +231,17 @@ int auth_store_save(const char *path, const struct auth_login *l, struct call *c
 
 int auth_store_delete(const char *path, struct call *call, struct err *e)
 {
-	struct buf data = BUF_INIT(AUTH_STORE_FILE_MAX);
 	struct auth_login l = {0};
 	struct keyring_key key;
 	struct err why = ERR_INIT;
-	int rc = read_file(path, &data, &why), kept = 0;
+	int rc = read_login(path, &l, &why), kept = 0;
 
 	if (rc == -ENOENT)
 		return err_set(e, rc, "nobody is signed in here");
-	if (!rc && !parse(&data, &l) && l.keyring) {
+	if (!rc && l.keyring) {
 		key = key_of(&l);
 		kept = keyring_clear(&key, call, &why);
 	}
-	buf_wipe(&data);
 	auth_login_clear(&l);
 	/* What others may read, or is damaged, is removed all the same. */
 	if (unlink(path) < 0 && errno != ENOENT)

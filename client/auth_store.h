@@ -38,7 +38,10 @@ int auth_login_set(struct auth_login *l, const char *authority, const char *tena
  */
 int auth_store_load(const char *path, struct call *call, struct auth_login *out, struct err *e);
 
-/* Replaces what is kept. The directory is there. The keyring is used when l->keyring says so. */
+/*
+ * Replaces what is kept, in the keyring too. The directory is there. The keyring is used when
+ * l->keyring says so.
+ */
 int auth_store_save(const char *path, const struct auth_login *l, struct call *call, struct err *e);
 
 /* Forgets it. -ENOENT when there is nothing. */

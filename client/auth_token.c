@@ -49,6 +49,13 @@ int auth_json_parse(const char *text, size_t len, cJSON **out, struct err *e)
 	return rc ? err_set(e, rc, "the answer is no JSON object") : 0;
 }
 
+const char *auth_json_text(const cJSON *json, const char *name)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
+
+	return text ? text : "";
+}
+
 /* ---- times ---- */
 
 int64_t auth_answer_time(const struct http_response *r)

@@ -67,6 +67,9 @@ int64_t auth_answer_time(const struct http_response *r);
  */
 int auth_json_parse(const char *text, size_t len, cJSON **out, struct err *e);
 
+/* A member that is a text; "" when it is none. Borrowed. */
+const char *auth_json_text(const cJSON *json, const char *name);
+
 /* Overwrites all texts in it, then frees it. NULL is allowed. */
 void auth_json_free(cJSON *json);
 

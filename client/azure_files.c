@@ -19,9 +19,8 @@
 static int read_file(const char *path, struct buf *out, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char data[16 * 1024];
 	struct stat st;
-	ssize_t n = 0;
+	int rc;
 
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return -ENOENT;
@@ -29,11 +28,10 @@ static int read_file(const char *path, struct buf *out, struct err *e)
 		return err_set(e, -EBADMSG, "%s can't be read: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return -ENOENT;
-	while (!buf_error(out) && (n = read(fd, data, sizeof(data))) > 0)
-		buf_add(out, data, (size_t)n);
-	if (n < 0 || buf_error(out))
+	rc = buf_read(out, fd);
+	if (rc)
 		return err_set(e, -EBADMSG, "%s can't be read: %s", path,
-			       n < 0 ? strerror(errno) : "it is too large");
+			       rc == -EFBIG ? "it is too large" : strerror(-rc));
 	return 0;
 }
 

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { BUF_FIRST = 64 };
+enum { BUF_FIRST = 64, BUF_PIECE = 4096 };
 
 static int buf_reserve(struct buf *b, size_t extra)
 {
@@ -23,9 +24,15 @@ static int buf_reserve(struct buf *b, size_t extra)
 	cap = b->cap ? b->cap : BUF_FIRST;
 	while (cap < need)
 		cap *= 2;
-	data = realloc(b->data, cap);
+	/* Not realloc(): it may leave a copy behind, which no buf_wipe() reaches. */
+	data = malloc(cap);
 	if (!data)
 		return b->error = -ENOMEM;
+	if (b->data) {
+		memcpy(data, b->data, b->len);
+		explicit_bzero(b->data, b->cap);
+		free(b->data);
+	}
 	b->data = data;
 	b->cap = cap;
 	return 0;
@@ -81,6 +88,22 @@ int buf_addf(struct buf *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	rc = buf_vaddf(b, fmt, ap);
 	va_end(ap);
+	return rc;
+}
+
+int buf_read(struct buf *b, int fd)
+{
+	char piece[BUF_PIECE];
+	ssize_t n;
+	int rc = b->error;
+
+	while (!rc && (n = read(fd, piece, sizeof(piece))) != 0) {
+		if (n > 0)
+			rc = buf_add(b, piece, (size_t)n);
+		else if (errno != EINTR)
+			rc = -errno;
+	}
+	explicit_bzero(piece, sizeof(piece));
 	return rc;
 }
 

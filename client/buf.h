@@ -37,6 +37,9 @@ static inline int buf_error(const struct buf *b)
 	return b->error;
 }
 
+/* Appends what fd gives, to its end; what it read in pieces is wiped. Also -errno of read(2). */
+int buf_read(struct buf *b, int fd);
+
 /* The content as a string; "" when nothing was appended. Borrowed until the next append. */
 const char *buf_str(const struct buf *b);
 

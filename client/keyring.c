@@ -10,6 +10,7 @@
 #include "client/child.h"
 #include "client/clock.h"
 #include "client/keyring_int.h"
+#include "client/redact.h"
 
 enum { ARGS_MAX = 7, COMPLAINT_MAX = 4096, WORDS_MAX = 200 };
 
@@ -38,17 +39,17 @@ static int status_errno(int status)
 	}
 }
 
-static int fail(int rc, const struct buf *said, struct err *e)
+static int fail(int rc, struct buf *said, struct err *e)
 {
-	const char *words = buf_str(said);
+	char words[WORDS_MAX] = "";
 
 	if (rc == -ENOENT)
 		return err_set(e, rc, "the keyring has no such secret");
-	return err_set(e, rc, "the desktop's keyring: %.*s",
-		       (int)strnlen(words, strcspn(words, "\r\n") < WORDS_MAX
-						   ? strcspn(words, "\r\n")
-						   : WORDS_MAX),
-		       *words ? words : "its helper failed");
+	if (said->len) {
+		said->data[strcspn(said->data, "\r\n")] = '\0';
+		redact_words(said->data, words, sizeof(words));
+	}
+	return err_set(e, rc, "the desktop's keyring: %s", *words ? words : "its helper failed");
 }
 
 static int run(const char *what, const struct keyring_key *key, const char *secret,

@@ -72,3 +72,24 @@ void redact_opaque(char *text)
 		p += n ? n : 1;
 	}
 }
+
+void redact_secret(char *text, const char *secret)
+{
+	size_t len = secret ? strlen(secret) : 0;
+
+	for (char *at = len ? strstr(text, secret) : NULL; at; at = strstr(at + len, secret))
+		memset(at, '*', len);
+}
+
+void redact_words(char *words, char *out, size_t size)
+{
+	size_t n;
+
+	redact_opaque(words);
+	n = strnlen(words, size - 1);
+	while (n && ((unsigned char)words[n] & 0xc0) == 0x80)
+		n--;
+	for (size_t i = 0; i < n; i++)
+		out[i] = (unsigned char)words[i] < ' ' || words[i] == 0x7f ? ' ' : words[i];
+	out[n] = '\0';
+}

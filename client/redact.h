@@ -8,6 +8,8 @@
 #ifndef MLENVFS_CLIENT_REDACT_H
 #define MLENVFS_CLIENT_REDACT_H
 
+#include <stddef.h>
+
 /* Overwrites, in place, every secret in the NUL-terminated text with '*'. Keeps its length. */
 void redact(char *text);
 
@@ -16,5 +18,15 @@ void redact(char *text);
  * long as secrets are and no GUID, whatever it is.
  */
 void redact_opaque(char *text);
+
+/* Masks every place in text where this secret is; "" and NULL are none. */
+void redact_secret(char *text, const char *secret);
+
+/*
+ * The words of such a somebody for a text of ours: redact_opaque(), in place, and then as many
+ * whole characters of it as fit go to out (size bytes), control characters as blanks. In this
+ * order: half a secret does not look like one.
+ */
+void redact_words(char *words, char *out, size_t size);
 
 #endif

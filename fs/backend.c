@@ -292,29 +292,48 @@ static int options_of(const cJSON *root, struct options *o, struct err *e)
 	return 0;
 }
 
+static int settings_of(const cJSON *root, const struct options *o, struct settings *s,
+		       struct err *e)
+{
+	const char *subscription = member(root, "subscription");
+	int rc = source_uri_parse(o->source, &s->uri, e);
+
+	if (rc)
+		return rc;
+	s->cloud = o->cloud ? cloud_by_name(o->cloud) : NULL;
+	if (subscription) {
+		free(s->uri.subscription);
+		s->uri.subscription = strdup(subscription);
+		if (!s->uri.subscription)
+			return -ENOMEM;
+	}
+	return settings_find_cli_subscription(s, e);
+}
+
 /* Signs in as the mount does; the environment may have changed since. */
 static int connect_as(const cJSON *root, bool mine, struct credential **cred, struct err *e)
 {
 	_cleanup_free_ char *login_file = paths_login();
+	struct settings s = {0};
 	struct auth_env env = {0};
-	struct auth_conf conf = {.kind = AUTH_NONE};
+	struct auth_conf conf;
 	struct options o;
 	int rc = options_of(root, &o, e);
-	enum auth_kind kind = mine && !member(root, "socket") ? o.credential : AUTH_DEFAULT;
 
+	if (!mine)
+		o.credential = AUTH_DEFAULT;
+	if (!rc)
+		rc = settings_of(root, &o, &s, e);
 	if (!rc)
 		rc = login_file ? auth_env_take(&env, e) : -ENOMEM;
 	if (!rc) {
-		conf = (struct auth_conf){.kind = kind,
-					  .cloud = o.cloud ? cloud_by_name(o.cloud) : NULL,
-					  .ca_file = o.cafile,
-					  .login_file = login_file};
-		if (kind == AUTH_DEFAULT && !auth_env_get(&env, AUTH_ACCESS_TOKEN) &&
-		    (!mine || strcmp(o.source, "embedded") == 0))
+		conf = settings_auth(&s, &o, &env, login_file);
+		if (!mine && !auth_env_get(&env, AUTH_ACCESS_TOKEN))
 			conf.kind = AUTH_NONE;
 		rc = auth_new(&conf, &env, cred, e);
 	}
 	auth_env_clear(&env);
+	settings_clear(&s);
 	options_clear(&o);
 	return rc;
 }

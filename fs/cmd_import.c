@@ -196,7 +196,7 @@ static int run(const char *mountpoint, const char *workspace, int argc, char **a
 	source_free(im.source);
 	credential_free(cred);
 	if (rc) {
-		cmd_complain("%s", e.msg);
+		cmd_complain("%s", err_text(&e, rc));
 		return CMD_FAILED;
 	}
 	/* The mount shows them at once, not when its lists are old. */

@@ -156,7 +156,7 @@ int cmd_login(int argc, char **argv)
 					      {0}};
 	struct login in = {.person = {.show = show}};
 	struct err e = ERR_INIT;
-	int c, status = 0;
+	int c, rc, status = 0;
 
 	options_init(&in.options);
 	optind = 1;
@@ -172,8 +172,9 @@ int cmd_login(int argc, char **argv)
 		status = cmd_usage("login", "too many arguments: '%s'", argv[optind]);
 	log_set_level(in.options.log_level == LOG_LEVEL_INFO ? LOG_LEVEL_WARN
 							     : in.options.log_level);
-	if (!status && sign_in(&in, &e)) {
-		cmd_complain("not signed in: %s", e.msg);
+	rc = status ? 0 : sign_in(&in, &e);
+	if (rc) {
+		cmd_complain("not signed in: %s", err_text(&e, rc));
 		status = CMD_FAILED;
 	}
 	options_clear(&in.options);

@@ -194,11 +194,14 @@ static int find_endpoint(struct settings *s, const struct options *o, struct err
 }
 
 /* `az` signs in to the tenant of its default subscription unless it is told another one. */
-static int find_cli_subscription(struct settings *s, const char *cli_dir, struct err *e)
+int settings_find_cli_subscription(struct settings *s, struct err *e)
 {
+	_cleanup_free_ char *cli_dir = cli_folder();
 	struct azure_subscription known = {0};
 	int rc;
 
+	if (!cli_dir)
+		return no_memory(e);
 	if (!s->uri.subscription)
 		return 0;
 	rc = azure_cli_subscription(cli_dir, s->uri.subscription, &known, NULL);
@@ -225,7 +228,7 @@ int settings_resolve(const struct options *o, const struct auth_env *env, struct
 	if (!rc && out->uri.embedded)
 		rc = default_subscription(out, e);
 	if (!rc)
-		rc = find_cli_subscription(out, cli_dir, e);
+		rc = settings_find_cli_subscription(out, e);
 	if (rc)
 		settings_clear(out);
 	return rc;

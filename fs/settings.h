@@ -26,6 +26,9 @@ int settings_resolve(const struct options *o, const struct auth_env *env, struct
 		     struct err *e);
 void settings_clear(struct settings *s);
 
+/* Sets s->cli_subscription when the Azure CLI knows the subscription of s->uri. -ENOMEM. */
+int settings_find_cli_subscription(struct settings *s, struct err *e);
+
 /*
  * How these settings sign in, with the strings of s and o and login_file borrowed. A `mlenvfs
  * serve` of this machine gets no token but AZURE_ACCESS_TOKEN, unless an option names a way.

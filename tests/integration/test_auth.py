@@ -175,17 +175,50 @@ def test_arc_s_agent_gets_its_own_files_only(doctor, tmp_path):
 # ---- the Azure CLI, and which way is taken ----
 
 
-def test_azure_cli(azure, service, tmp_path):
-    folder = install_az(tmp_path, service.token)
-    config = tmp_path / "azure"
-    config.mkdir()
-    (config / "azureProfile.json").write_text("\ufeff" + json.dumps({"subscriptions": [{"id": SUBSCRIPTION}]}))
-    mount = azure({"PATH": f"{folder}:{os.environ['PATH']}", "AZURE_CONFIG_DIR": str(config)},
-                  {"credential": "azure-cli"})
+@pytest.fixture
+def az(service, tmp_path):
+    """An `az` that knows the subscription, and the variables that lead to it; .calls() is what it was asked."""
+    class Az:
+        folder = install_az(tmp_path, service.token)
+        env = {"PATH": f"{folder}:{os.environ['PATH']}", "AZURE_CONFIG_DIR": str(tmp_path / "azure")}
+
+        def calls(self):
+            return (self.folder / "calls").read_text().splitlines()
+
+    (tmp_path / "azure").mkdir()
+    (tmp_path / "azure/azureProfile.json").write_text("\ufeff" + json.dumps({"subscriptions": [{"id": SUBSCRIPTION}]}))
+    return Az()
+
+
+@pytest.fixture
+def assets(tmp_path):
+    """Something to import."""
+    version = tmp_path / "assets/imported/1"
+    version.mkdir(parents=True)
+    (version / "spec.yml").write_text("image: registry.example/a:1\n")
+    return version.parent.parent
+
+
+def test_azure_cli(azure, az):
+    mount = azure(az.env, {"credential": "azure-cli"})
     assert "local" in os.listdir(mount.path)
     # It is the tenant of this subscription that is asked, whatever az's own default is.
-    assert (folder / "calls").read_text().splitlines() == [
+    assert az.calls() == [
         f"account get-access-token --output json --resource https://management.azure.com --subscription {SUBSCRIPTION}"]
+
+
+def test_import_asks_az_as_the_mount_does(azure, az, assets):
+    mount = azure(az.env, {"credential": "azure-cli"})
+    mount.cli("import", mount.path, assets)
+    calls = az.calls()
+    assert len(calls) > 1 and all(call.endswith(f" --subscription {SUBSCRIPTION}") for call in calls)
+
+
+@pytest.mark.parametrize("source", ["embedded", "none"])
+def test_import_into_the_embedded_service_asks_nobody(make_mount, entra, assets, source):
+    mount = make_mount(source=source, env=with_secret(entra))
+    mount.cli("import", mount.path, assets)
+    assert not entra.requests
 
 
 def test_the_order(doctor, entra, sandbox, service, tmp_path):
@@ -443,18 +476,31 @@ def keyring(sandbox):
     bus.stdout.close()
 
 
+def in_keyring(sandbox, entra):
+    """The refresh token in the keyring; "" when it has none."""
+    return subprocess.run(["secret-tool", "lookup", "authority", entra.url], env=sandbox.env, text=True,
+                          capture_output=True, check=False).stdout.strip()
+
+
 def test_login_is_kept_in_the_keyring(sandbox, person, entra, doctor, keyring):
     """libsecret and a real keyring: the file has no secret, mounts find it, logout clears it."""
     wait_until(lambda: keyring.is_dir(), 20, "the keyring")
     assert "kept in the desktop's keyring" in person("--keep", "keyring").stdout
     kept = json.loads(login_file(sandbox).read_text())
     assert kept["kept_in"] == "keyring" and "refresh_token" not in kept
-    found = subprocess.run(["secret-tool", "lookup", "authority", entra.url], env=sandbox.env, text=True,
-                           capture_output=True, check=True)
-    assert found.stdout.strip() == entra.refresh
+    assert in_keyring(sandbox, entra) == entra.refresh
     assert signed_in_by(doctor({"PATH": str(sandbox.base)})) == "login"
     sandbox.cli("logout")
     assert doctor({}).returncode == 1
+
+
+def test_a_login_in_the_file_leaves_none_in_the_keyring(sandbox, person, entra, keyring):
+    wait_until(lambda: keyring.is_dir(), 20, "the keyring")
+    person("--keep", "keyring")
+    assert in_keyring(sandbox, entra)
+    person("--keep", "file")
+    assert json.loads(login_file(sandbox).read_text())["refresh_token"] == entra.refresh
+    assert not in_keyring(sandbox, entra)
 
 
 def test_login_without_a_keyring(sandbox, person):

@@ -207,6 +207,20 @@ static void end_waiters(struct waiter *w, size_t n)
 	}
 }
 
+/* The first has asked, and gets no answer until let_go(). */
+static void hold_first(struct fixture *f, struct waiter *first)
+{
+	set(f, 0, 3600, true);
+	start_waiters(f, first, 1);
+	await_asked(f, 1);
+}
+
+static void let_go(struct fixture *f, struct waiter *first)
+{
+	set(f, 0, 3600, false);
+	end_waiters(first, 1);
+}
+
 static void test_one_request_for_many_waiters(void **state)
 {
 	struct fixture *f = *state;
@@ -252,9 +266,7 @@ static void test_the_next_asks_when_the_first_leaves(void **state)
 	struct fixture *f = *state;
 	struct waiter first[1], rest[2];
 
-	set(f, 0, 3600, true);
-	start_waiters(f, first, 1);
-	await_asked(f, 1);
+	hold_first(f, first);
 	start_waiters(f, rest, 2);
 	call_cancel(&first[0].call);
 	set(f, 0, 3600, true);
@@ -275,15 +287,12 @@ static void test_a_waiter_can_be_cancelled(void **state)
 	struct fixture *f = *state;
 	struct waiter first[1], second[1];
 
-	set(f, 0, 3600, true);
-	start_waiters(f, first, 1);
-	await_asked(f, 1);
+	hold_first(f, first);
 	start_waiters(f, second, 1);
 	call_cancel(&second[0].call);
 	end_waiters(second, 1);
 	assert_int_equal(second[0].rc, -ECANCELED);
-	set(f, 0, 3600, false);
-	end_waiters(first, 1);
+	let_go(f, first);
 	assert_int_equal(first[0].rc, 0);
 }
 
@@ -294,12 +303,9 @@ static void test_a_waiter_s_own_deadline(void **state)
 	struct err e = ERR_INIT;
 	char token[64];
 
-	set(f, 0, 3600, true);
-	start_waiters(f, first, 1);
-	await_asked(f, 1);
+	hold_first(f, first);
 	assert_int_equal(get_within(f, SCOPE_ARM, 50 * NS_PER_MS, token, &e), -ETIMEDOUT);
-	set(f, 0, 3600, false);
-	end_waiters(first, 1);
+	let_go(f, first);
 	assert_int_equal(first[0].rc, 0);
 }
 
@@ -309,15 +315,12 @@ static void test_stop_ends_waits(void **state)
 	struct waiter first[1], second[1];
 	char token[64];
 
-	set(f, 0, 3600, true);
-	start_waiters(f, first, 1);
-	await_asked(f, 1);
+	hold_first(f, first);
 	start_waiters(f, second, 1);
 	credential_stop(f->cred);
 	end_waiters(second, 1);
 	assert_int_equal(second[0].rc, -ECANCELED);
-	set(f, 0, 3600, false);
-	end_waiters(first, 1);
+	let_go(f, first);
 	assert_int_equal(get_within(f, SCOPE_ARM, NS_PER_S, token, NULL), -ECANCELED);
 }
 

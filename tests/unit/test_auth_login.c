@@ -2,6 +2,7 @@
 #include "client/auth_login.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -320,6 +321,64 @@ static void test_refresh(void **state)
 	auth_login_clear(&l);
 }
 
+static void *ask_in_thread(void *arg)
+{
+	char token[64];
+	int rc = ask(arg, token, NULL);
+
+	return rc ? NULL : arg;
+}
+
+/* A token is asked for, and while that is on its way act() changes what is kept. */
+static void ask_meanwhile(struct fixture *f, void (*act)(struct fixture *f))
+{
+	struct stub_rule slow = {.match = TOKENS, .delay_ms = 200, .body = GOOD};
+	pthread_t thread;
+	void *done;
+
+	keep(f, stub_base(f->stub), "refresh-0");
+	stub_add(f->stub, &slow);
+	assert_int_equal(pthread_create(&thread, NULL, ask_in_thread, f), 0);
+	stub_wait(f->stub, 1);
+	act(f);
+	pthread_join(thread, &done);
+	assert_ptr_equal(done, f);
+}
+
+static void sign_out(struct fixture *f)
+{
+	struct call call;
+
+	call_init(&call, clock_mono() + DEADLINE_S * NS_PER_S, CALL_INTERACTIVE);
+	assert_int_equal(auth_store_delete(f->path, &call, NULL), 0);
+	call_destroy(&call);
+}
+
+static void sign_in_anew(struct fixture *f)
+{
+	keep(f, stub_base(f->stub), "refresh-of-another");
+}
+
+static void test_who_signs_out_meanwhile_stays_out(void **state)
+{
+	struct fixture *f = *state;
+	struct auth_login l = {0};
+
+	ask_meanwhile(f, sign_out);
+	assert_int_equal(load(f, &l, NULL), -ENOENT);
+}
+
+static void test_who_signs_in_anew_meanwhile_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct auth_login l = {0};
+
+	ask_meanwhile(f, sign_in_anew);
+	assert_int_equal(load(f, &l, NULL), 0);
+	assert_string_equal(buf_str(&l.refresh), "refresh-of-another");
+	auth_login_clear(&l);
+}
+
 static void test_refresh_that_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -352,6 +411,8 @@ int main(void)
 		WITH_STUB(test_store),
 		WITH_STUB(test_store_that_is_not_believed),
 		WITH_STUB(test_refresh),
+		WITH_STUB(test_who_signs_out_meanwhile_stays_out),
+		WITH_STUB(test_who_signs_in_anew_meanwhile_is_kept),
 		WITH_STUB(test_refresh_that_is_refused),
 	};
 

@@ -243,6 +243,7 @@ static void test_app_service(void **state)
 	static const char *const values[] = {"{}/msi/token", "he4der-secret", "an-id", NULL};
 	struct fixture *f = *state;
 	struct answer a;
+	char body[256];
 
 	stub_json(f->stub,
 		  "GET /msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fmanagement.azure."
@@ -258,6 +259,14 @@ static void test_app_service(void **state)
 	assert_int_equal(a.rc, -EACCES);
 	assert_null(strstr(a.e.msg, "he4der-secret"));
 	assert_non_null(strstr(a.e.msg, "is not the header's value"));
+	/* Half of it is as bad as all of it: these words are too many to be shown. */
+	snprintf(body, sizeof(body), "{\"message\":\"%120s%s\"}", "x", "he4der-secret");
+	stub_clear(f->stub);
+	stub_json(f->stub, "GET ", 403, body);
+	a = ask(f, vars, values, true);
+	assert_int_equal(a.rc, -EACCES);
+	assert_non_null(strstr(a.e.msg, "x***"));
+	assert_null(strstr(a.e.msg, "he4"));
 }
 
 static void test_ml_compute(void **state)

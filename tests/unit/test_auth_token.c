@@ -207,6 +207,24 @@ static void test_opaque_words_are_masked(void **state)
 	assert_null(strstr(text, "eyJ"));
 }
 
+static void test_words_are_masked_before_they_are_cut(void **state)
+{
+	char text[64] = "It was s3cret-value,\n\x1b" "and eyJhbGciOiJub25lIn0.eyJhIjoxfQ.a";
+	char euro[] = "12345678\xe2\x82\xac", out[40];
+
+	(void)state;
+	redact_secret(text, "s3cret-value");
+	redact_words(text, out, sizeof(out));
+	assert_string_equal(out, "It was ************,  and *************");
+	redact_words(euro, out, 10);
+	assert_string_equal(out, "12345678");
+	snprintf(text, sizeof(text), "a***b");
+	redact_secret(text, "*");
+	redact_secret(text, "");
+	redact_secret(text, NULL);
+	assert_string_equal(text, "a***b");
+}
+
 static void test_secrets_leave_the_environment(void **state)
 {
 	struct auth_env env;
@@ -237,6 +255,7 @@ int main(void)
 		cmocka_unit_test(test_the_cli_s_names),
 		cmocka_unit_test(test_redaction),
 		cmocka_unit_test(test_opaque_words_are_masked),
+		cmocka_unit_test(test_words_are_masked_before_they_are_cut),
 		cmocka_unit_test(test_secrets_leave_the_environment),
 	};
 
