@@ -63,12 +63,18 @@ static void gate_leave(const struct http_gate *g, const char *method, const stru
 	limiter_leave(((const struct arm_gate *)g)->limiter, method, r);
 }
 
-/* Resource Manager itself: it counts requests, and its api-version can be another one. */
+/* Resource Manager itself: it counts requests. */
 static bool is_managed(const struct arm *a, const char *url)
 {
 	size_t n = strlen(a->endpoint);
 
 	return strncmp(url, a->endpoint, n) == 0 && strncmp(url + n, "/subscriptions/", 15) == 0;
+}
+
+/* What api-versions there are each provider decides for itself: Azure ML's can be another one. */
+static bool is_negotiable(const struct arm *a, const char *url)
+{
+	return is_managed(a, url) && strstr(url, "/" ARM_PROVIDER "/");
 }
 
 static int perform(struct arm *a, const struct arm_call *q, const char *url, struct call *c,
@@ -130,7 +136,7 @@ int arm_perform(struct arm *a, const struct arm_call *q, struct call *c, struct 
 		return err_set(e, -EACCES, "%s is not asked: it is neither the endpoint nor https",
 			       u.host);
 	rc = perform(a, q, q->url, c, out, e);
-	return rc || !is_managed(a, q->url) ? rc : renegotiate(a, q, c, out, e);
+	return rc || !is_negotiable(a, q->url) ? rc : renegotiate(a, q, c, out, e);
 }
 
 int arm_json(struct arm *a, const struct arm_call *q, struct call *c, cJSON **json, struct err *e)

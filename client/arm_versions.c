@@ -188,8 +188,7 @@ int arm_get_version(struct source *source, struct scope *scope, const char *env,
 	struct arm *a = arm_of(source);
 	int rc = arm_fetch_version(a, scope, env, version, c, out, e);
 
-	if (scope->kind == SCOPE_REGISTRY)
-		rc = look_whether_registered(a, scope, env, version, c, rc, out, e);
+	rc = look_whether_registered(a, scope, env, version, c, rc, out, e);
 	if (!rc)
 		rc = arm_complete(a, scope, out, false, c, e);
 	if (rc) {

@@ -190,6 +190,7 @@ static int attempt_once(struct attempts *a, const struct http_headers *headers)
 	int64_t start;
 	int rc = gate ? gate->enter(gate, a->r->method, a->call, a->e) : 0;
 
+	a->unsent = rc;
 	if (rc)
 		return rc;
 	start = clock_mono();

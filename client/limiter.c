@@ -30,7 +30,7 @@ struct limiter {
 	pthread_mutex_t lock;
 	/* protected by lock */
 	struct budget budgets[KINDS];
-	struct waiters waiters[KINDS]; /* of bulk requests; the first watches the time */
+	struct waiters waiters[KINDS]; /* in the order of asking; the first watches the time */
 	bool stopped;
 	struct limiter_stats stats;
 };

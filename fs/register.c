@@ -478,6 +478,13 @@ static int ask(struct fsys *fs, const struct registration *r, const char *name, 
 	if (freename_take(fs->freenames, buf_str(&key)))
 		return -ENOENT;
 	rc = look(fs, r->scope, r->env, name, c, there, e);
+	/* What failed is listed nowhere, so it is not what was asked for: the service has the last
+	 * word on whether that name can be had again. */
+	if (!rc && r->wanted && version_has_failed(*there)) {
+		version_unref(*there);
+		*there = NULL;
+		rc = -ENOENT;
+	}
 	if (rc == -ENOENT)
 		err_clear(e);
 	return rc;

@@ -2,7 +2,6 @@
 import errno
 import os
 import random
-import time
 
 import pytest
 
@@ -106,9 +105,7 @@ def test_spoilt_bytes_are_never_shown(service, make_mount):
     log = mount.log()
     assert "not those that were stored: their MD5 is" in log and "small" in log
     service.set_faults()
-    started = time.monotonic()
     wait_until(lambda: readable(context / "small") == b"0123456789", 30, "the error to be forgotten")
-    assert time.monotonic() - started < 30
 
 
 def readable(path):

@@ -472,15 +472,16 @@ static struct version *as_stored(struct memsource *m, const struct version *v)
 	return stored;
 }
 
-/* Keeps what is there when it says the same. -EEXIST when it does not. */
+/* Keeps what is there when it says the same, unless it has failed. -EEXIST when it does not. */
 static int put(struct memsource *m, const struct version *v)
 {
 	struct mem_env *env = find_env(&m->now, v->env);
 	struct version *stored = as_stored(m, v);
 	struct version **at = find_version(env, v->version);
-	int rc = at && !version_same_content(*at, stored) ? -EEXIST : 0;
+	bool failed = at && version_has_failed(*at);
+	int rc = at && !failed && !version_same_content(*at, stored) ? -EEXIST : 0;
 
-	if (at)
+	if (at && !failed)
 		version_unref(stored);
 	else
 		store_version(env ? env : add_env(m, v->env, false), stored);

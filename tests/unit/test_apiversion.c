@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "client/apiversion.h"
+#include "client/arm_check.h"
+#include "client/buf.h"
 #include "tests/unit/armfixture.h"
 
 #define NEWEST APIVERSION_NEWEST
@@ -222,15 +224,31 @@ static void test_the_users_own(void **state)
 	assert_int_equal(stub_count(f->stub, ""), 1);
 }
 
+/* Another provider's refusal says nothing of the versions that Azure ML has. */
+static void test_another_provider(void **state)
+{
+	struct arm_fixture *f = *state;
+	struct buf name = BUF_INIT(256);
+
+	refuse(f, "GET " SUB "?api-version=");
+	stub_json(f->stub, ENVS(NEWEST), 200, "{\"value\":[]}");
+	assert_int_equal(arm_check_subscription(f->source, &f->call, &name, &f->err), -EINVAL);
+	assert_int_equal(stub_count(f->stub, ""), 1);
+	assert_int_equal(list_envs(f), 0);
+	assert_int_equal(stub_count(f->stub, ENVS(NEWEST)), 1);
+	buf_free(&name);
+}
+
 #define WITH_SOURCE(t) cmocka_unit_test_setup_teardown(t, arm_fixture_setup, arm_fixture_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refusals),   cmocka_unit_test(test_it_ends),
-		cmocka_unit_test(test_fixed),      cmocka_unit_test(test_urls),
-		WITH_SOURCE(test_negotiated_once), WITH_SOURCE(test_a_write),
-		WITH_SOURCE(test_none_will_do),    WITH_SOURCE(test_the_users_own),
+		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_it_ends),
+		cmocka_unit_test(test_fixed),       cmocka_unit_test(test_urls),
+		WITH_SOURCE(test_negotiated_once),  WITH_SOURCE(test_a_write),
+		WITH_SOURCE(test_none_will_do),     WITH_SOURCE(test_the_users_own),
+		WITH_SOURCE(test_another_provider),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

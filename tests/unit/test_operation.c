@@ -18,6 +18,7 @@
 #define VERSION_PATH REG "/environments/e1/versions/1?"
 #define PUT_IT       "PUT " VERSION_PATH
 #define GET_IT       "GET " VERSION_PATH
+#define IN_WORKSPACE WS "/environments/e1/versions/1?"
 #define OPERATION    "GET /operations/1 "
 #define SOON         "retry-after-ms: 10\r\n"
 
@@ -27,28 +28,37 @@ enum { QUIET_MS = 100 };
 	"{\"id\":\"azureml://registries/r1/environments/e1/versions/1\",\"name\":\"1\"," \
 	"\"properties\":{\"image\":\"i\",\"provisioningState\":\"" state "\"}}"
 
-static int put(struct arm_fixture *f)
+static int put_in(struct arm_fixture *f, struct scope *scope)
 {
 	struct version fields = {.env = "e1", .version = "1", .image = "i"};
 	struct version *v = version_new(&fields), *out = NULL;
 	int rc;
 
 	assert_non_null(v);
-	rc = f->source->ops->put_version(f->source, f->registry, v, &f->call, &out, &f->err);
+	rc = f->source->ops->put_version(f->source, scope, v, &f->call, &out, &f->err);
 	assert_int_equal(!rc, out != NULL);
 	version_unref(out);
 	version_unref(v);
 	return rc;
 }
 
-static int get(struct arm_fixture *f)
+static int put(struct arm_fixture *f)
+{
+	return put_in(f, f->registry);
+}
+
+static int get_in(struct arm_fixture *f, struct scope *scope)
 {
 	struct version *out = NULL;
-	int rc = f->source->ops->get_version(f->source, f->registry, "e1", "1", &f->call, &out,
-					     &f->err);
+	int rc = f->source->ops->get_version(f->source, scope, "e1", "1", &f->call, &out, &f->err);
 
 	version_unref(out);
 	return rc;
+}
+
+static int get(struct arm_fixture *f)
+{
+	return get_in(f, f->registry);
 }
 
 static void answer(struct arm_fixture *f, const char *match, int status, const char *headers,
@@ -280,6 +290,29 @@ static void test_told(void **state)
 	cJSON_Delete(about);
 }
 
+/* A workspace that takes its time is no other case. */
+static void test_left_in_a_workspace(void **state)
+{
+	struct arm_fixture *f = *state;
+	cJSON *about = NULL;
+
+	answer(f, "PUT " IN_WORKSPACE, 202, "Location: {base}/operations/1\r\n", "null", 0);
+	answer(f, OPERATION, 202, SOON, "", 0);
+	arm_fixture_deadline(f, 200 * NS_PER_MS);
+	assert_int_equal(put_in(f, f->workspace), -EINPROGRESS);
+	arm_fixture_deadline(f, 20 * NS_PER_S);
+	stub_clear(f->stub);
+	answer(f, "GET " IN_WORKSPACE, 404, "", "{}", 1);
+	answer(f, "GET " IN_WORKSPACE, 200, "", RECORD("Succeeded"), 1);
+	answer(f, OPERATION, 202, "", "", 0);
+	assert_int_equal(get_in(f, f->workspace), -EINPROGRESS);
+	assert_non_null(told_operation(f, &about));
+	cJSON_Delete(about);
+	assert_int_equal(get_in(f, f->workspace), 0);
+	assert_null(told_operation(f, &about));
+	cJSON_Delete(about);
+}
+
 #define WITH_SOURCE(t) cmocka_unit_test_setup_teardown(t, arm_fixture_setup, arm_fixture_teardown)
 
 int main(void)
@@ -293,6 +326,7 @@ int main(void)
 		WITH_SOURCE(test_left_and_away),
 		WITH_SOURCE(test_left_shown),
 		WITH_SOURCE(test_told),
+		WITH_SOURCE(test_left_in_a_workspace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,6 +342,34 @@ static void test_a_wanted_version_that_says_the_same(void **state)
 	assert_int_equal(fsys_all_requests(f), 1);
 }
 
+/* Registries list no such version: who takes it for his own loses what he wrote. */
+static void test_a_wanted_version_that_failed(void **state)
+{
+	static const struct version failed = {
+		.env = "e", .version = "2", .image = OTHER, .provisioning_state = "Failed"};
+	struct fsys_fixture *f = *state;
+	struct version *v;
+
+	publish(f, "e", "1", IMAGE);
+	memsource_set_version(f->m, &failed);
+	fsys_forget_requests(f);
+	memsource_fail(f->m, MEM_PUT, -EEXIST, "it exists already");
+	assert_exists(f, "2", "it exists already");
+	assert_int_equal(fsys_requests(f, MEM_PUT), 1);
+	memsource_fail(f->m, MEM_PUT, 0, NULL);
+	assert_becomes(f, "2", "2");
+	v = memsource_get(f->m, "e", "2");
+	assert_false(version_has_failed(v));
+	version_unref(v);
+	/* A name that one need not have is left to who failed. */
+	memsource_set_version(f->m, &(struct version){.env = "e",
+						      .version = "3",
+						      .image = OTHER,
+						      .provisioning_state = "Failed"});
+	assert_becomes(f, NULL, "4");
+	assert_int_equal(journal_entries(f), 0);
+}
+
 /* ---- failures ---- */
 
 /* Requests that were refused: the caller may try again, and nothing is in doubt. */
@@ -810,6 +838,7 @@ int main(void)
 		WITH_MOUNT(test_a_name_taken_in_between),
 		WITH_MOUNT(test_a_wanted_version_that_exists),
 		WITH_MOUNT(test_a_wanted_version_that_says_the_same),
+		WITH_MOUNT(test_a_wanted_version_that_failed),
 		WITH_MOUNT(test_a_request_that_was_refused),
 		WITH_MOUNT(test_a_look_up_that_fails),
 		WITH_MOUNT(test_a_lost_answer_is_looked_up),
