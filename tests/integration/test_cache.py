@@ -604,6 +604,28 @@ def test_cache_verify_says_what_was_damaged(world):
     assert cli.cli("cache", "--dir", world.cache).returncode == 0
 
 
+def test_what_is_no_cache_is_left_alone(world, tmp_path):
+    """Who mistypes a directory loses nothing there; and what others put into a cache stays theirs."""
+    cli = mount_for_cli(world)
+    other = tmp_path / "other"
+    (other / "folder/lock").mkdir(parents=True)
+    (other / "file").write_text("mine")
+    (other / "folder/file").write_text("mine")
+    for path in (other, other / "folder"):
+        path.chmod(0o755)
+    before = {path: path.lstat().st_mode for path in [other, *other.rglob("*")]}
+    for operation in ("show", "verify", "prune", "clear"):
+        done = cli.cli("cache", operation, "--dir", other, check=False)
+        assert done.returncode == 1 and "no cache" in done.stderr
+    assert {path: path.lstat().st_mode for path in [other, *other.rglob("*")]} == before
+    learn(world)
+    shutil.copytree(other, world.cache, dirs_exist_ok=True)
+    cli.cli("cache", "verify", "--dir", world.cache)
+    cli.cli("cache", "clear", "--dir", world.cache)
+    assert sorted(path.name for path in world.cache.iterdir()) == ["file", "folder", "objects"]
+    assert (world.cache / "folder/file").read_text() == "mine"
+
+
 def test_a_mount_goes_on_while_its_cache_is_cleared(world):
     mount = world.mount()
     known = tree(mount.local)
