@@ -107,7 +107,9 @@ static int write_guarded(struct batch *b, sqlite3 *conn, const struct job *j)
 		b->rows += rows;
 		return sql(b->s, conn, "RELEASE one");
 	}
-	undone = sql(b->s, conn, "ROLLBACK TO one; RELEASE one");
+	/* SQLite may have ended the whole transaction by itself, when there was no room for it. */
+	undone =
+		sqlite3_get_autocommit(conn) ? rc : sql(b->s, conn, "ROLLBACK TO one; RELEASE one");
 	if (undone || rc == -ENOSPC || rc == -EIO || rc == -EBUSY || cachedb_is_damaged(b->s->db))
 		return rc;
 	log_debug("op=cache error=%d: something is not kept", rc);

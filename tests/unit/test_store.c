@@ -549,6 +549,7 @@ static void the_database_is_bounded(void **state)
 		flush(p->s);
 	}
 	free(text);
+	assert_int_equal(stats(p->s).damaged, 0);
 	snprintf(path, sizeof(path), "%s/" DB, p->path);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size <= 2 * 1024 * 1024);
