@@ -188,7 +188,7 @@ static void count_read(struct store *s, int rc)
 
 static void note_use(struct store *s, const struct buf *key, int64_t used)
 {
-	if (clock_wall() - used > USED_AFTER_S * NS_PER_S)
+	if (used < clock_wall() - USED_AFTER_S * NS_PER_S)
 		job_add(s, job_new(JOB_USED, key));
 }
 

@@ -252,6 +252,10 @@ static void ages_are_renewed(void **state)
 	put_versions(p->s, "e0", "now", 400);
 	flush(p->s);
 	assert_versions(p->s, "e0", "now");
+	/* A time that no clock has shown is damage. */
+	put_versions(p->s, "e1", "never", INT64_MIN);
+	flush(p->s);
+	assert_versions(p->s, "e1", "");
 }
 
 static void what_left_takes_along_what_was_below(void **state)
@@ -684,6 +688,8 @@ static void forged_rows_are_dropped(void **state)
 		"UPDATE lists SET count = -1",
 		"UPDATE lists SET learnt = learnt + 1",
 		"UPDATE lists SET items = zeroblob(32)",
+		"UPDATE lists SET used = -9223372036854775807; "
+		"UPDATE facts SET used = -9223372036854775807",
 		"UPDATE lists SET sum = 'x'",
 		"UPDATE lists SET id = 5 - id",
 		"UPDATE lists SET key = x'76' WHERE 0; UPDATE facts SET body = 'forged'",
