@@ -522,6 +522,21 @@ def test_warm_survives_the_end_of_the_process(world):
     assert (again.local / "built/1/context/app/data.bin").read_bytes() == (world.context / "app/data.bin").read_bytes()
 
 
+def test_warm_of_a_part_of_a_version_fetches_its_content(world):
+    (world.context / ".archived").mkdir()
+    (world.context / ".archived/note").write_text("kept")
+    uri = world.service.upload_context(world.context, "old", "1")
+    world.service.put_version("old", "1", {"build": {"contextUri": uri}, "isArchived": True})
+    parts = [".archived/old/1/context/app", ".archived/old/1/context/.archived"]
+    mount = world.mount()
+    for part in parts:
+        assert "1 versions" in mount.cli("warm", mount.local / part).stdout
+    mount.stop()
+    world.down()
+    again = world.mount(timeout=5)
+    assert [sorted(tree(again.local / part)) for part in parts] == [["data.bin", "empty"], ["note"]]
+
+
 def test_warm_checks_what_is_there_and_fetches_what_is_not(world):
     mount = world.mount()
     tree(mount.local)
