@@ -105,7 +105,7 @@ static int run(struct cachedb *db, sqlite3 *conn, const char *sql)
 static int set_up(struct cachedb *db, sqlite3 *conn)
 {
 	char pragmas[400];
-	uint64_t pages = db->max / PAGE;
+	uint64_t pages = db->max < PAGE ? 1 : db->max / PAGE; /* 0 would be no limit */
 
 	sqlite3_extended_result_codes(conn, 1);
 	sqlite3_busy_timeout(conn, CACHEDB_WAIT_MS);

@@ -109,6 +109,7 @@ const char *cachedir_next(DIR *names)
 {
 	const struct dirent *d;
 
+	errno = 0;
 	do {
 		d = readdir(names); /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
 	} while (d && (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0));

@@ -37,7 +37,8 @@ int cachedir_remove(int dir, const char *name);
 /* A stream over the names in dir, of its own; NULL with errno set. */
 DIR *cachedir_names(int dir);
 
-/* The next name but . and ..; NULL at the end. */
+/* The next name but . and ..; NULL with errno 0 at the end, with another one when there is none to
+ * be had. */
 const char *cachedir_next(DIR *names);
 
 static inline void cachedir_names_cleanup(DIR **names)

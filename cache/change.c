@@ -295,14 +295,15 @@ static void change_end(struct change *ch, int rc)
 {
 	bool settled = !rc || !is_doubtful(rc);
 
-	/* With their environment, versions may be listed otherwise. */
-	recall_doubt_end(ch->c, ch->doubts[0], settled && (rc || ch->version));
-	recall_doubt_end(ch->c, ch->doubts[1], settled);
-	if (rc && is_doubtful(rc)) {
+	if (!settled) {
 		if (ch->version)
 			invalidate(ch, ch->env);
 		invalidate(ch, NULL);
 	}
+	/* An answer from before settles nothing now. With their environment, versions may be
+	 * listed otherwise. */
+	recall_doubt_end(ch->c, ch->doubts[0], settled && (rc || ch->version));
+	recall_doubt_end(ch->c, ch->doubts[1], settled);
 	turn_end(&ch->turn);
 }
 

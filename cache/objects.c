@@ -313,20 +313,18 @@ static int put_link(struct objects *o, const char *path, const char *name)
 static void trim_when_full(struct objects *o)
 {
 	struct objects_report report;
-	bool due;
 
 	if (pthread_mutex_trylock(&o->trimming))
 		return;
-	due = !o->counted || atomic_load(&o->used) > o->max;
-	if (!o->counted && !objects_count(o, &report))
-		o->counted = true;
+	if (!o->counted)
+		o->counted = !objects_count(o, &report);
+	if (atomic_load(&o->used) > o->max) {
+		if (!objects_prune(o, o->max / 10 * TRIM_TO, &report))
+			atomic_fetch_add(&o->evicted, report.evicted);
+		else
+			log_warn("op=cache error=\"the cache can't be made smaller\"");
+	}
 	pthread_mutex_unlock(&o->trimming);
-	if (!due || atomic_load(&o->used) <= o->max)
-		return;
-	if (!objects_prune(o, o->max / 10 * TRIM_TO, &report))
-		atomic_fetch_add(&o->evicted, report.removed);
-	else
-		log_warn("op=cache error=\"the cache can't be made smaller\"");
 }
 
 int objects_put(struct objects *o, const void *key, size_t len, const void *data, size_t size)
@@ -514,6 +512,7 @@ static void scan_trim(struct scan *s, uint64_t max)
 		s->report.bytes -= s->found[i].room;
 		s->report.count--;
 		s->report.removed++;
+		s->report.evicted++;
 	}
 }
 

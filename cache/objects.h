@@ -57,6 +57,7 @@ struct objects_report {
 	uint64_t keys;
 	uint64_t removed; /* files that were removed */
 	uint64_t bad;     /* of those: damaged ones */
+	uint64_t evicted; /* of those: content that was whole, to make room */
 };
 
 /*

@@ -55,9 +55,11 @@ static int open_db(struct store *s, const struct store_conf *conf, struct err *e
 	_cleanup_free_ char *real = realpath(conf->dir, NULL);
 	_cleanup_free_ char *path = NULL;
 
-	if (!real || asprintf(&path, "%s/%s", real, conf->name) < 0) {
+	if (!real)
+		return err_set(e, -errno, "%s: %s", conf->dir, strerror(errno));
+	if (asprintf(&path, "%s/%s", real, conf->name) < 0) {
 		path = NULL;
-		return err_set(e, -ENOMEM, "%s: %s", conf->dir, strerror(errno));
+		return err_set(e, -ENOMEM, "no memory for the cache");
 	}
 	return cachedb_open(s->own_dir, path, conf->max / LISTS_PART, &s->db, e);
 }
@@ -188,7 +190,7 @@ static void count_read(struct store *s, int rc)
 
 static void note_use(struct store *s, const struct buf *key, int64_t used)
 {
-	if (clock_wall() - used > USED_AFTER_S * NS_PER_S)
+	if (used < clock_wall() - USED_AFTER_S * NS_PER_S)
 		job_add(s, job_new(JOB_USED, key));
 }
 

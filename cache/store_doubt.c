@@ -10,6 +10,7 @@
 #include "cache/cachedir.h"
 #include "cache/catalog_int.h"
 #include "cache/store_int.h"
+#include "client/clock.h"
 
 enum { DOUBT_NAME_SIZE = SUM_NAME_SIZE + 48, FOREIGN_MAX = 65536 };
 
@@ -76,6 +77,8 @@ int doubts_read(struct store *s)
 	const char *file;
 	long pid;
 
+	/* Another process of this number may have left some: in a container, all have it. */
+	s->next_doubt = (uint64_t)clock_wall();
 	while (!rc && n < FOREIGN_MAX && (file = cachedir_next(names))) {
 		if (!parse_name(file, name, &pid)) {
 			(void)cachedir_remove(s->doubts_dir, file);
@@ -138,6 +141,7 @@ struct store_doubt *store_doubt_begin(struct store *s, const struct store_list *
 	}
 	pthread_mutex_lock(&s->lock);
 	number = s->next_doubt++;
+	d->since = s->written;
 	pthread_mutex_unlock(&s->lock);
 	doubt_name(&d->of, number, name);
 	d->name = strdup(name);
@@ -167,8 +171,10 @@ static void clear_later(struct store *s, struct store_doubt *d)
 {
 	struct job *j = job_new(JOB_CLEAR, NULL);
 
-	if (j)
+	if (j) {
 		j->doubt = steal_ptr(&d->name);
+		j->since = d->since;
+	}
 	job_add(s, j);
 	doubt_free(d);
 }
@@ -217,13 +223,17 @@ void doubt_settle(struct store *s, const struct buf *key)
 }
 
 /* One of another process that still runs is its own to remove. */
-void doubt_remove(struct store *s, const char *name)
+void doubt_clear(struct store *s, const struct job *j)
 {
 	char list[SUM_NAME_SIZE];
+	bool lost;
 	long pid;
 
-	if (parse_name(name, list, &pid) && pid != getpid() &&
-	    (kill((pid_t)pid, 0) == 0 || errno != ESRCH))
+	pthread_mutex_lock(&s->lock);
+	lost = j->since < s->lost_at;
+	pthread_mutex_unlock(&s->lock);
+	if (lost || (parse_name(j->doubt, list, &pid) && pid != getpid() &&
+		     (kill((pid_t)pid, 0) == 0 || errno != ESRCH)))
 		return;
-	unlinkat(s->doubts_dir, name, 0);
+	unlinkat(s->doubts_dir, j->doubt, 0);
 }

@@ -42,8 +42,9 @@ struct job {
 	size_t size;
 	void (*release)(void *owner);
 	void *owner;
-	char *doubt; /* the name of its file */
-	bool taken;  /* being written */
+	char *doubt;    /* the name of its file */
+	uint64_t since; /* of the doubt */
+	bool taken;     /* being written */
 	struct job *next;
 };
 
@@ -51,6 +52,7 @@ struct job {
 struct store_doubt {
 	char *name; /* of its file */
 	struct sum of;
+	uint64_t since; /* so many jobs were written before: the list with the change was not */
 	bool ended;
 	bool foreign; /* another process's: it was there when this one began */
 	struct store_doubt *next;
@@ -74,6 +76,7 @@ struct store {
 	struct job *first, **last;
 	size_t n_jobs;            /* waiting and being written */
 	uint64_t queued, written; /* jobs, since the start; they are written in order */
+	uint64_t lost_at;         /* one before that number was not written: doubts stay */
 	size_t content_bytes;
 	size_t scope_drops;      /* JOB_DROP_SCOPE among them */
 	struct hashmap *pending; /* key -> the newest job of that list, context or fact */
@@ -113,7 +116,7 @@ bool doubt_of(struct store *s, const struct buf *key);
 /* Queues the end of all that doubts that list and has ended. Takes the lock. */
 void doubt_settle(struct store *s, const struct buf *key);
 
-/* By the writer: the file of a doubt is not needed any more. */
-void doubt_remove(struct store *s, const char *name);
+/* By the writer: the file of a doubt is not needed any more, unless its list may be lost. */
+void doubt_clear(struct store *s, const struct job *j);
 
 #endif

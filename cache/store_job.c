@@ -92,6 +92,14 @@ static void touch_whole(const struct job *old, struct job *j)
 		j->learnt = old->learnt;
 }
 
+/* Under the lock. It may have been the list that a doubt waits for. */
+static void job_lost(struct store *s, const struct job *j)
+{
+	s->stats.lost++;
+	if (j->type != JOB_CONTENT)
+		s->lost_at = s->queued + 1;
+}
+
 /* Under the lock. False: it is not queued, and j is to be freed. */
 static bool job_queue(struct store *s, struct job *j)
 {
@@ -101,14 +109,14 @@ static bool job_queue(struct store *s, struct job *j)
 		return false;
 	if (s->n_jobs >= STORE_JOBS_MAX || s->stopping ||
 	    s->content_bytes + j->size > STORE_CONTENT_MAX) {
-		s->stats.lost++;
+		job_lost(s, j);
 		return false;
 	}
 	/* What is being written stays in the writer's list. */
 	old = has_key(j) ? hashmap_remove(s->pending, j->key.data, j->key.len) : NULL;
 	touch_whole(old, j);
 	if (has_key(j) && hashmap_put(s->pending, j->key.data, j->key.len, j)) {
-		s->stats.lost++;
+		job_lost(s, j);
 		return false;
 	}
 	j->next = NULL;

@@ -141,8 +141,9 @@ static int get_head(struct cachedb *db, sqlite3 *conn, const struct buf *key, st
 	rc = head_sum(key, h, &should);
 	if (rc)
 		return rc;
-	return sum_equal(&is, &should) && h->count >= 0 && h->count <= ASSET_LIST_MAX ? 0
-										      : -EBADMSG;
+	if (!sum_equal(&is, &should) || h->count < 0 || h->count > ASSET_LIST_MAX || h->learnt < 0)
+		return -EBADMSG;
+	return 0;
 }
 
 static int put_head(struct cachedb *db, sqlite3 *conn, const struct buf *key, struct head *h,

@@ -20,7 +20,8 @@ struct batch {
 	struct store *s;
 	struct job *jobs;
 	uint64_t rows;
-	bool failed; /* not written: what was in doubt stays so */
+	bool failed;   /* nothing of it is written */
+	bool left_out; /* something of it is not written: what was in doubt stays so */
 };
 
 /* ---- one job, in a transaction ---- */
@@ -107,10 +108,13 @@ static int write_guarded(struct batch *b, sqlite3 *conn, const struct job *j)
 		b->rows += rows;
 		return sql(b->s, conn, "RELEASE one");
 	}
-	undone = sql(b->s, conn, "ROLLBACK TO one; RELEASE one");
+	/* SQLite may have ended the whole transaction by itself, when there was no room for it. */
+	undone =
+		sqlite3_get_autocommit(conn) ? rc : sql(b->s, conn, "ROLLBACK TO one; RELEASE one");
 	if (undone || rc == -ENOSPC || rc == -EIO || rc == -EBUSY || cachedb_is_damaged(b->s->db))
 		return rc;
 	log_debug("op=cache error=%d: something is not kept", rc);
+	b->left_out = true;
 	return 0;
 }
 
@@ -152,6 +156,7 @@ static int write_rows_once(struct batch *b)
 	int rc = conn ? begin(b->s, conn) : -EBADMSG;
 
 	b->rows = 0;
+	b->left_out = false;
 	if (rc)
 		return rc;
 	for (const struct job *j = b->jobs; !rc && j; j = j->next)
@@ -229,7 +234,7 @@ static void clear_doubts(struct batch *b)
 {
 	for (const struct job *j = b->jobs; j; j = j->next)
 		if (j->type == JOB_CLEAR)
-			doubt_remove(b->s, j->doubt);
+			doubt_clear(b->s, j);
 }
 
 static void write_batch(struct batch *b)
@@ -243,7 +248,7 @@ static void write_batch(struct batch *b)
 	if (rc)
 		log_debug("op=cache error=%d: lists are not kept", rc);
 	b->failed = rc || off;
-	if (!b->failed)
+	if (!b->failed && !b->left_out)
 		clear_doubts(b);
 }
 
@@ -279,6 +284,8 @@ static void end_batch(struct store *s, const struct batch *b)
 		s->scope_drops -= j->type == JOB_DROP_SCOPE;
 		s->stats.lost += b->failed && j->type != JOB_CONTENT;
 	}
+	if (b->failed || b->left_out)
+		s->lost_at = s->written;
 	s->stats.written += b->failed ? 0 : b->rows;
 	pthread_cond_broadcast(&s->idle);
 }

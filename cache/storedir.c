@@ -111,14 +111,37 @@ static void do_service(int dir, const char *path, const char *name, enum storedi
 
 /* ---- all of them ---- */
 
-/* Looking is not to make it. */
+/*
+ * A cache has its content's directories from the start. Who mistypes a name is not to lose what
+ * lies there; and looking is not to make one.
+ */
 static int open_dir(const char *dir, struct err *e)
 {
+	_cleanup_free_ char *content = NULL;
 	struct stat st;
 
 	if (stat(dir, &st) < 0)
 		return err_set(e, -errno, "%s: %s", dir, strerror(errno));
+	if (asprintf(&content, "%s/%s/content", dir, objects_name) < 0) {
+		content = NULL;
+		return err_set(e, -ENOMEM, "no memory for the cache");
+	}
+	if (lstat(content, &st) < 0 || !S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "%s is no cache of mlenvfs: nothing is done to it",
+			       dir);
 	return cachedir_open(dir, e);
+}
+
+/* Whether it is what store_open() makes for a service; nothing else is ours to touch. */
+static bool is_service(int dir, const char *name)
+{
+	_cleanup_close_ int own =
+		openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat doubts, lock;
+
+	return own >= 0 && fstatat(own, "doubts", &doubts, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISDIR(doubts.st_mode) && fstatat(own, "lock", &lock, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(lock.st_mode);
 }
 
 int storedir_services(const char *dir, enum storedir_op op, storedir_fn *fn, void *arg,
@@ -134,17 +157,9 @@ int storedir_services(const char *dir, enum storedir_op op, storedir_fn *fn, voi
 	names = cachedir_names(fd);
 	if (!names || !path)
 		return err_set(e, -errno, "%s: %s", dir, strerror(errno));
-	while ((name = cachedir_next(names))) {
-		struct stat st;
-
-		if (strcmp(name, objects_name) == 0 ||
-		    fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISDIR(st.st_mode))
+	while ((name = cachedir_next(names)))
+		if (is_service(fd, name))
 			do_service(fd, path, name, op, fn, arg);
-		else if (op != STOREDIR_SHOW)
-			(void)cachedir_remove(fd, name);
-	}
 	return 0;
 }
 

@@ -30,8 +30,9 @@ struct storedir_service {
 
 /*
  * Does it with what is known of every service (content aside), and tells of each: what is there
- * then, and what was damaged. A negative errno with a text when the directory can't be used;
- * -ENOENT when there is none.
+ * then, and what was damaged. What else lies in the directory stays as it is. A negative errno with
+ * a text when the directory can't be used; -ENOENT when there is none, -ENOTDIR when it is no
+ * cache.
  */
 typedef void storedir_fn(void *arg, const struct storedir_service *s);
 _must_check_ int storedir_services(const char *dir, enum storedir_op op, storedir_fn *fn, void *arg,

@@ -41,21 +41,29 @@ static int finish(struct catalog *c, uint64_t before, struct call *call, struct 
 	return rc;
 }
 
-/* How long ago the service said so. */
-static int64_t list_age(struct catalog *c, const struct buf *key, const char *env)
+/* Locked. The entry of a list; NULL: there is none. */
+static const struct entry *list_entry(struct catalog *c, const struct want *w)
 {
 	const struct place *p;
-	const struct entry *entry = c->scopes;
-	int64_t age = 0;
+
+	if (w->kind == &fetch_scopes)
+		return c->scopes;
+	p = place_find(c, &w->key);
+	if (!p || !w->env)
+		return p ? p->envs : NULL;
+	return hashmap_get(p->versions, w->env, strlen(w->env));
+}
+
+/* As it is known now, not as it was read: a change that was made meanwhile must not be undone. */
+static void keep_list(struct catalog *c, const struct want *w)
+{
+	const struct entry *entry;
 
 	catalog_lock(c);
-	p = key->len ? place_find(c, key) : NULL;
-	if (key->len && p)
-		entry = env ? hashmap_get(p->versions, env, strlen(env)) : p->envs;
+	entry = list_entry(c, w);
 	if (entry && entry->snapshot)
-		age = c->conf.now() - entry->stamp;
+		recall_keep_known(c, w, entry->snapshot, c->conf.now() - entry->stamp);
 	catalog_unlock(c);
-	return age;
 }
 
 static int get_list(struct catalog *c, const struct want *w, struct call *call, struct err *e)
@@ -66,8 +74,8 @@ static int get_list(struct catalog *c, const struct want *w, struct call *call, 
 
 	if (rc)
 		return rc;
-	recall_keep_known(c, w, list, list_age(c, &w->key, w->env));
 	w->kind->type.unref(list);
+	keep_list(c, w);
 	return finish(c, before, call, e);
 }
 

@@ -1,7 +1,6 @@
 /* cmd_warm - mlenvfs warm: fetches everything below a path, for work without a network. */
 #include "fs/cmd.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -16,6 +15,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "cache/cachedir.h"
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/parallel.h"
@@ -138,34 +138,37 @@ static void warm_file(struct warm *w, const char *path, uint64_t size)
 	}
 }
 
+/* PATH/NAME, to be freed. */
+static char *join(const char *path, const char *name)
+{
+	char *out;
+
+	return asprintf(&out, "%s/%s", path, name) < 0 ? NULL : out;
+}
+
 /* Calls fn for every name in a directory but . and .. */
 static void each_name(struct warm *w, const char *path, int depth,
 		      void (*fn)(struct warm *w, const char *path, const struct stat *st,
 				 int depth))
 {
-	DIR *dir = depth ? opendir(path) : NULL;
-	const struct dirent *d;
+	_cleanup_names_ DIR *dir = depth ? opendir(path) : NULL;
+	const char *name;
 
 	if (!dir) {
 		fail(w, path, depth ? errno : ELOOP);
 		return;
 	}
-	while ((d = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		_cleanup_free_ char *below = NULL;
+	while ((name = cachedir_next(dir))) {
+		_cleanup_free_ char *below = join(path, name);
 		struct stat st;
 
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
-		if (asprintf(&below, "%s/%s", path, d->d_name) < 0) {
-			below = NULL;
-			fail(w, path, ENOMEM);
-		} else if (lstat(below, &st) < 0) {
-			fail(w, below, errno);
-		} else {
+		if (!below || lstat(below, &st) < 0)
+			fail(w, below ? below : path, errno);
+		else
 			fn(w, below, &st, depth - 1);
-		}
 	}
-	closedir(dir);
+	if (errno)
+		fail(w, path, errno);
 }
 
 static void warm_content(struct warm *w, const char *path, const struct stat *st, int depth)
@@ -191,22 +194,18 @@ static void read_file(struct warm *w, const char *path)
 
 static void warm_version(struct warm *w, const char *path)
 {
-	_cleanup_free_ char *context = NULL;
-	_cleanup_free_ char *log = NULL;
-	int code = set_warm(path, "");
+	_cleanup_free_ char *context = join(path, "context");
+	_cleanup_free_ char *log = join(path, "build.log");
+	int code = context && log ? set_warm(path, "") : ENOMEM;
 	struct stat st;
 
 	if (code) {
 		fail(w, path, code);
 		return;
 	}
-	if (asprintf(&context, "%s/context", path) < 0)
-		context = NULL;
-	if (asprintf(&log, "%s/build.log", path) < 0)
-		log = NULL;
-	if (context && lstat(context, &st) == 0)
+	if (lstat(context, &st) == 0)
 		warm_content(w, context, &st, DEPTH_MAX);
-	if (log && lstat(log, &st) == 0)
+	if (lstat(log, &st) == 0)
 		read_file(w, log);
 }
 
@@ -292,8 +291,8 @@ static void walk(struct warm *w, const char *path, const struct stat *st, int de
 
 /* ---- the command ---- */
 
-/* The mount that path lies in, to be freed, and how deep. NULL: in none. */
-static char *mount_of(const char *path, int *depth)
+/* The mount that path lies in, to be freed. NULL: in none. */
+static char *mount_of(const char *path)
 {
 	struct cmd_mounted *mounts;
 	char *found = NULL;
@@ -312,10 +311,20 @@ static char *mount_of(const char *path, int *depth)
 		found = strdup(mounts[i].mountpoint);
 	}
 	cmd_mounts_free(mounts, n);
-	*depth = 0;
-	for (const char *p = path + best; found && *p; p++)
-		*depth += *p == '/';
 	return found;
+}
+
+/* Whether a path in the mount (SCOPE/[.archived/]ENV/VERSION/...) leads to a part of a version. */
+static bool is_below_version(const char *path)
+{
+	static const char archive[] = "/.archived/";
+	const char *at = *path ? strchr(path + 1, '/') : NULL;
+
+	if (at && strncmp(at, archive, strlen(archive)) == 0)
+		at = strchr(at + 1, '/');
+	for (int i = 0; at && i < 2; i++)
+		at = strchr(at + 1, '/');
+	return at;
 }
 
 /* What the mount says about itself that bears on whether all is there. */
@@ -387,10 +396,10 @@ static void run_one(struct warm *w, const char *given)
 	struct stat st;
 	struct call c;
 	double evicted;
-	int code, depth;
+	int code;
 
 	if (path)
-		mount = mount_of(path, &depth);
+		mount = mount_of(path);
 	if (!mount || lstat(path, &st) < 0) {
 		cmd_complain("%s: %s", given, path ? "this is not in an mlenvfs mount" : e.msg);
 		w->failed++;
@@ -401,7 +410,7 @@ static void run_one(struct warm *w, const char *given)
 		fail(w, mount, errno);
 	warm_above(w, mount, path);
 	/* Below a version there are no lists. */
-	if (depth > 3 && !strstr(path + strlen(mount), "/.archived/"))
+	if (is_below_version(path + strlen(mount)))
 		add_version(w, path);
 	else
 		walk(w, path, &st, DEPTH_MAX);

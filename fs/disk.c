@@ -13,7 +13,6 @@
 struct disk {
 	struct store *store;
 	char *dir;
-	char *view;
 	char why[ERR_MSG_MAX]; /* there is no store */
 };
 
@@ -49,8 +48,7 @@ int disk_open(const struct options *o, const struct backend *b, struct disk **ou
 	if (!d)
 		return -ENOMEM;
 	d->dir = o->cache_dir ? strdup(o->cache_dir) : paths_cache();
-	d->view = strdup(backend_view(b));
-	if (!d->dir || !d->view || name_of(b, &name)) {
+	if (!d->dir || name_of(b, &name)) {
 		name = NULL;
 		return -ENOMEM;
 	}
@@ -72,18 +70,12 @@ void disk_close(struct disk *d)
 		return;
 	store_close(d->store);
 	free(d->dir);
-	free(d->view);
 	free(d);
 }
 
 struct store *disk_store(const struct disk *d)
 {
 	return d->store;
-}
-
-const char *disk_view(const struct disk *d)
-{
-	return d->view;
 }
 
 int disk_status(const struct disk *d, cJSON *status)

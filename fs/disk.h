@@ -9,7 +9,6 @@
 #include <cjson/cJSON.h>
 
 #include "cache/store.h"
-#include "client/buf.h"
 #include "fs/backend.h"
 #include "fs/options.h"
 
@@ -26,9 +25,6 @@ void disk_close(struct disk *d);
 
 /* The store; NULL: none. Borrowed. */
 struct store *disk_store(const struct disk *d);
-
-/* What is appended to the view's name says which scopes are shown. Borrowed. */
-const char *disk_view(const struct disk *d);
 
 /* Adds the member "cache" to the status; nothing when d is NULL. 0 or -ENOMEM. */
 int disk_status(const struct disk *d, cJSON *status);

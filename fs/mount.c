@@ -227,7 +227,7 @@ static int open_catalog(struct mount *m, struct err *e)
 		.readahead_max = o->readahead,
 		.content_max = o->cache_memory,
 		.store = disk_store(m->disk),
-		.view = disk_view(m->disk),
+		.view = backend_view(m->backend),
 		.changed = notify_changed,
 		.changed_arg = m->notify,
 	};

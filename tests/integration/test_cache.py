@@ -522,6 +522,21 @@ def test_warm_survives_the_end_of_the_process(world):
     assert (again.local / "built/1/context/app/data.bin").read_bytes() == (world.context / "app/data.bin").read_bytes()
 
 
+def test_warm_of_a_part_of_a_version_fetches_its_content(world):
+    (world.context / ".archived").mkdir()
+    (world.context / ".archived/note").write_text("kept")
+    uri = world.service.upload_context(world.context, "old", "1")
+    world.service.put_version("old", "1", {"build": {"contextUri": uri}, "isArchived": True})
+    parts = [".archived/old/1/context/app", ".archived/old/1/context/.archived"]
+    mount = world.mount()
+    for part in parts:
+        assert "1 versions" in mount.cli("warm", mount.local / part).stdout
+    mount.stop()
+    world.down()
+    again = world.mount(timeout=5)
+    assert [sorted(tree(again.local / part)) for part in parts] == [["data.bin", "empty"], ["note"]]
+
+
 def test_warm_checks_what_is_there_and_fetches_what_is_not(world):
     mount = world.mount()
     tree(mount.local)
@@ -602,6 +617,28 @@ def test_cache_verify_says_what_was_damaged(world):
     for file in world.cache.glob("*/lists.db"):
         file.write_bytes(b"SQLite format 3\0" + b"x" * 8000)
     assert cli.cli("cache", "--dir", world.cache).returncode == 0
+
+
+def test_what_is_no_cache_is_left_alone(world, tmp_path):
+    """Who mistypes a directory loses nothing there; and what others put into a cache stays theirs."""
+    cli = mount_for_cli(world)
+    other = tmp_path / "other"
+    (other / "folder/lock").mkdir(parents=True)
+    (other / "file").write_text("mine")
+    (other / "folder/file").write_text("mine")
+    for path in (other, other / "folder"):
+        path.chmod(0o755)
+    before = {path: path.lstat().st_mode for path in [other, *other.rglob("*")]}
+    for operation in ("show", "verify", "prune", "clear"):
+        done = cli.cli("cache", operation, "--dir", other, check=False)
+        assert done.returncode == 1 and "no cache" in done.stderr
+    assert {path: path.lstat().st_mode for path in [other, *other.rglob("*")]} == before
+    learn(world)
+    shutil.copytree(other, world.cache, dirs_exist_ok=True)
+    cli.cli("cache", "verify", "--dir", world.cache)
+    cli.cli("cache", "clear", "--dir", world.cache)
+    assert sorted(path.name for path in world.cache.iterdir()) == ["file", "folder", "objects"]
+    assert (world.cache / "folder/file").read_text() == "mine"
 
 
 def test_a_mount_goes_on_while_its_cache_is_cleared(world):

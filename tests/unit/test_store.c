@@ -252,6 +252,10 @@ static void ages_are_renewed(void **state)
 	put_versions(p->s, "e0", "now", 400);
 	flush(p->s);
 	assert_versions(p->s, "e0", "now");
+	/* A time that no clock has shown is damage. */
+	put_versions(p->s, "e1", "never", INT64_MIN);
+	flush(p->s);
+	assert_versions(p->s, "e1", "");
 }
 
 static void what_left_takes_along_what_was_below(void **state)
@@ -441,6 +445,59 @@ static void a_change_that_is_written_leaves_no_doubt(void **state)
 	version_list_unref(list);
 }
 
+/* What another process with our number left does not stand in the way of our own. */
+static void a_doubt_has_a_name_of_its_own(void **state)
+{
+	struct place *p = *state;
+	struct store_list l = versions_list("e0");
+
+	for (size_t i = 1; i < 4; i++) {
+		assert_non_null(store_doubt_begin(p->s, &l));
+		assert_int_equal(cache_count(p->path, "svc/doubts"), i);
+		reopen(p);
+	}
+}
+
+/* The list that has the change is not written: what the disk has stays in doubt. */
+static void a_change_that_can_not_be_written_is_doubted(void **state)
+{
+	enum { SMALL = 8 * 1024 * 1024, LARGE = 2 * SMALL };
+	struct place *p = *state;
+	struct store_list l = versions_list("e0");
+	char *text = malloc(LARGE + 1);
+	struct version_list *list;
+	struct store_found found;
+	struct store_doubt *d;
+	char is[TEXT_MAX];
+
+	memset(text, 'x', LARGE);
+	text[LARGE] = '\0';
+	list = make_versions("e0", text);
+	free(text);
+	store_close(p->s);
+	assert_int_equal(open_store(p, SMALL, &p->s), 0);
+	for (int i = 1; i < 8; i++) {
+		char env[16];
+
+		snprintf(env, sizeof(env), "e%d", i);
+		put_versions(p->s, env, "other", 1);
+		flush(p->s);
+	}
+	put_versions(p->s, "e0", "before", 1);
+	flush(p->s);
+	d = store_doubt_begin(p->s, &l);
+	assert_non_null(d);
+	store_change_list(p->s, &l, list, 1);
+	flush(p->s);
+	assert_true(stats(p->s).lost > 0);
+	store_doubt_end(p->s, d, true);
+	version_list_unref(list);
+	reopen(p);
+	assert_string_equal(versions_text(p->s, "e0", is, &found), "before");
+	assert_true(found.doubtful);
+	assert_int_equal(stats(p->s).damaged, 0);
+}
+
 /* ---- several at once ---- */
 
 static void two_mounts_share_it(void **state)
@@ -549,6 +606,7 @@ static void the_database_is_bounded(void **state)
 		flush(p->s);
 	}
 	free(text);
+	assert_int_equal(stats(p->s).damaged, 0);
 	snprintf(path, sizeof(path), "%s/" DB, p->path);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size <= 2 * 1024 * 1024);
@@ -683,6 +741,8 @@ static void forged_rows_are_dropped(void **state)
 		"UPDATE lists SET count = -1",
 		"UPDATE lists SET learnt = learnt + 1",
 		"UPDATE lists SET items = zeroblob(32)",
+		"UPDATE lists SET used = -9223372036854775807; "
+		"UPDATE facts SET used = -9223372036854775807",
 		"UPDATE lists SET sum = 'x'",
 		"UPDATE lists SET id = 5 - id",
 		"UPDATE lists SET key = x'76' WHERE 0; UPDATE facts SET body = 'forged'",
@@ -755,6 +815,8 @@ int main(void)
 		TEST(facts_are_found_by_how_they_begin),
 		TEST(an_unfinished_change_is_remembered),
 		TEST(a_change_that_is_written_leaves_no_doubt),
+		TEST(a_doubt_has_a_name_of_its_own),
+		TEST(a_change_that_can_not_be_written_is_doubted),
 		TEST(two_mounts_share_it),
 		TEST(a_locked_database_is_done_without),
 		TEST(a_killed_writer_leaves_whole_lists),
