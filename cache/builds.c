@@ -357,6 +357,7 @@ static void activate(struct build_entry *e)
 	e->next_active = b->active;
 	b->active = e;
 	b->n_active++;
+	b->activated = true;
 	pthread_cond_signal(&b->wake);
 }
 

@@ -583,6 +583,17 @@ int builds_ask_begin(struct build_entry *e, enum build_job job, uint64_t block_n
 	return rc;
 }
 
+bool builds_ask_runs(struct build_entry *e, const struct flight *flight)
+{
+	const struct running *r;
+
+	pthread_mutex_lock(&e->lock);
+	for (r = e->running; r && r->flight != flight; r = r->next)
+		;
+	pthread_mutex_unlock(&e->lock);
+	return r;
+}
+
 void builds_ask_ahead(struct build_entry *e, enum build_job job)
 {
 	struct flight *flight;

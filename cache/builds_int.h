@@ -63,6 +63,8 @@ struct build_entry {
 	bool active;          /* in the list of those that are followed, which holds a reference */
 	struct build_entry *next_active;
 
+	struct flight *polled; /* what the thread that follows has asked; nobody else looks at it */
+
 	pthread_mutex_t lock;
 	/* protected by lock */
 	struct build_record r;
@@ -101,6 +103,7 @@ struct builds {
 	struct hashmap *entries;
 	struct build_entry *active;
 	size_t n_active;
+	bool activated;     /* something, since the thread looked at the list */
 	int64_t look_again; /* after a failure, nothing is looked for before that */
 };
 
@@ -150,6 +153,9 @@ int builds_ask(struct build_entry *e, enum build_job job, uint64_t block, struct
 int builds_ask_begin(struct build_entry *e, enum build_job job, uint64_t block,
 		     struct flight **flight, struct err *err);
 int builds_ask_end(struct flight *flight, struct call *call, struct err *err);
+
+/* Whether a flight that was begun is still under way. Unlocked. */
+bool builds_ask_runs(struct build_entry *e, const struct flight *flight);
 
 /* The same for nobody, unless it is being asked already. */
 void builds_ask_ahead(struct build_entry *e, enum build_job job);

@@ -106,6 +106,7 @@ static int teardown(void **state)
 	const struct dirent *e;
 	DIR *d;
 
+	buildsource_hold(f->source, false);
 	close_builds(f);
 	d = fdopendir(f->dir);
 	while (d && (e = readdir(d)))
@@ -650,6 +651,43 @@ static void test_nobody_looks(void **state)
 	wait_size(f, 2);
 }
 
+/* A log whose bytes don't come keeps nobody from following the others. */
+static void test_slow_log(void **state)
+{
+	struct fixture *f = *state;
+	/* Made anew, it is another version. */
+	struct version fields = {.env = "e", .version = "1", .created = 6};
+	struct version *other = version_new(&fields);
+	int64_t end = clock_mono() + PATIENCE_S / 2 * NS_PER_S;
+	struct build_watch *w = watch(f);
+	struct build_info info;
+	unsigned int before;
+
+	assert_int_equal(start(f), 0);
+	buildsource_state(f->source, "Running");
+	say(f, "a");
+	wait_size(f, 1);
+	before = calls(f, OP_READ);
+	buildsource_hold(f->source, true);
+	while (calls(f, OP_READ) == before) {
+		assert_true(clock_mono() < end);
+		poll(NULL, 0, 5);
+	}
+	/* Its first answer is its last: whoever reads a log waits. */
+	buildsource_fail(f->source, OP_GET, -EHOSTUNREACH);
+	buildsource_state(f->source, "Failed");
+	assert_int_equal(builds_start(f->b, f->scope, other, &f->call, &f->err), 0);
+	buildsource_fail(f->source, OP_GET, 0);
+	do {
+		assert_true(clock_mono() < end);
+		poll(NULL, 0, 5);
+		builds_peek(f->b, f->scope, other, &info);
+	} while (info.state != IMAGE_FAILED);
+	buildsource_hold(f->source, false);
+	builds_unwatch(w);
+	version_unref(other);
+}
+
 #define WITH(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -661,6 +699,7 @@ int main(void)
 		WITH(test_next_build),     WITH(test_made_anew),          WITH(test_log_spoilt),
 		WITH(test_cancel),         WITH(test_forgotten),          WITH(test_found),
 		WITH(test_found_finished), WITH(test_service_down),       WITH(test_nobody_looks),
+		WITH(test_slow_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
