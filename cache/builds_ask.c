@@ -106,16 +106,17 @@ static int ask_state(struct build_entry *e, uint64_t generation, const char *loc
 	struct source *source = e->builds->conf.source;
 	int rc = ops_of(e)->get_build(source, e->scope, location, call, &build, err);
 
-	if (rc && rc != -ENOENT)
-		return rc;
 	pthread_mutex_lock(&e->lock);
 	if (e->generation != generation) {
-		rc = 0;
-	} else if (rc) {
+		rc = rc == -ENOENT ? 0 : rc;
+	} else if (!rc) {
+		rc = take_build(e, &build, changed);
+		e->unanswered = false;
+	} else if (rc == -ENOENT) {
 		forget_build(e);
 		*changed = true;
-	} else {
-		rc = take_build(e, &build, changed);
+	} else if (rc != -ECANCELED) {
+		e->unanswered = true;
 	}
 	pthread_mutex_unlock(&e->lock);
 	return rc == -ENOMEM ? err_set(err, rc, "no memory for a build's state") : rc;
@@ -413,6 +414,7 @@ static int block(struct asking *a, struct call *call, struct err *err)
 	_cleanup_buf_ struct buf part = BUF_INIT(LOGFILE_BLOCK);
 	_cleanup_question_ struct question q = {0};
 	struct build_entry *e = a->entry;
+	struct logfile *log = NULL;
 	uint64_t size = 0;
 	int rc;
 

@@ -628,6 +628,32 @@ static void test_service_down(void **state)
 	version_unref(v2);
 }
 
+/* That a build runs is not known while nobody says so. */
+static void test_service_lost(void **state)
+{
+	int64_t end = clock_mono() + PATIENCE_S * NS_PER_S;
+	struct fixture *f = *state;
+	struct build_watch *w = watch(f);
+
+	assert_int_equal(start(f), 0);
+	buildsource_state(f->source, "Running");
+	while (ask(f).state != IMAGE_RUNNING)
+		assert_true(clock_mono() < end);
+	buildsource_fail(f->source, OP_GET, -EHOSTUNREACH);
+	while (ask(f).state != IMAGE_UNKNOWN)
+		assert_true(clock_mono() < end);
+	assert_string_equal(ask(f).stage, "");
+	assert_true(ask(f).growing);
+	buildsource_fail(f->source, OP_GET, 0);
+	while (ask(f).state != IMAGE_RUNNING)
+		assert_true(clock_mono() < end);
+	buildsource_state(f->source, "Succeeded");
+	wait_settled(f);
+	buildsource_fail(f->source, OP_GET, -EHOSTUNREACH);
+	assert_int_equal(ask(f).state, IMAGE_SUCCEEDED);
+	builds_unwatch(w);
+}
+
 static void test_nobody_looks(void **state)
 {
 	struct fixture *f = *state;
@@ -699,7 +725,7 @@ int main(void)
 		WITH(test_next_build),     WITH(test_made_anew),          WITH(test_log_spoilt),
 		WITH(test_cancel),         WITH(test_forgotten),          WITH(test_found),
 		WITH(test_found_finished), WITH(test_service_down),       WITH(test_nobody_looks),
-		WITH(test_slow_log),
+		WITH(test_slow_log),       WITH(test_service_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
