@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.builds import BUILD_SECONDS, Engine, pretender, start, static_program, without_times
+from lib.builds import BUILD_SECONDS, pretender, start, static_program, without_times
 from lib.mount import wait_until
-from lib.service import Service
 from lib.terminal import Home, Terminal
 
 BUILD = "user.azureml.build"
@@ -162,29 +161,6 @@ def tail():
     yield follow
     for one in started:
         one.stop()
-
-
-@pytest.fixture
-def engine():
-    if not shutil.which("buildah"):
-        pytest.skip("NOT TESTED: buildah is not installed (scripts/setup test)")
-    made = Engine()
-    yield made
-    made.remove()
-
-
-@pytest.fixture
-def serve(binary):
-    """Makes services, which end with the test."""
-    made = []
-
-    def make(*options, **how):
-        made.append(Service(binary, *options, **how))
-        return made[-1]
-
-    yield make
-    for service in made:
-        service.stop()
 
 
 @pytest.fixture
