@@ -62,6 +62,7 @@ static int take_log(struct build_entry *e, const char *url)
 	if (e->r.log) {
 		logfile_unref(e->log);
 		e->log = NULL;
+		e->logs++;
 		e->r.size = 0;
 		e->r.digest[0] = '\0';
 	}
@@ -127,6 +128,7 @@ static int ask_state(struct build_entry *e, uint64_t generation, const char *loc
 /* What a question about a log begins with. */
 struct question {
 	uint64_t generation;
+	uint64_t logs;
 	char *location;
 	char *url; /* signed, or of a log that was found; NULL: to be asked for */
 	uint64_t offset;
@@ -152,6 +154,7 @@ static int question_fill(const struct build_entry *e, struct question *q)
 	const char *url = e->url ? e->url : e->r.location ? NULL : e->r.log;
 
 	q->generation = e->generation;
+	q->logs = e->logs;
 	return copy_text(&q->location, e->r.location) || copy_text(&q->url, url) ? -ENOMEM : 0;
 }
 
@@ -414,7 +417,6 @@ static int block(struct asking *a, struct call *call, struct err *err)
 	_cleanup_buf_ struct buf part = BUF_INIT(LOGFILE_BLOCK);
 	_cleanup_question_ struct question q = {0};
 	struct build_entry *e = a->entry;
-	struct logfile *log = NULL;
 	uint64_t size = 0;
 	int rc;
 
@@ -437,7 +439,7 @@ static int block(struct asking *a, struct call *call, struct err *err)
 	if (part.len < q.len)
 		return err_set(err, -EIO, "the log is shorter than it was");
 	pthread_mutex_lock(&e->lock);
-	if (e->generation == q.generation && e->log)
+	if (e->generation == q.generation && e->logs == q.logs && e->log)
 		rc = logfile_put(e->log, q.offset, part.data, part.len);
 	pthread_mutex_unlock(&e->lock);
 	return rc ? err_set(err, rc, "a log can't be kept on the local disk: %s", strerror(-rc))

@@ -71,6 +71,7 @@ struct build_entry {
 	bool known;          /* r is one */
 	int64_t stamp;       /* of the record on the disk that is r */
 	uint64_t generation; /* counts the builds that r was about */
+	uint64_t logs;       /* counts the logs of which it said that they are the build's */
 	struct logfile *log; /* NULL: not needed yet */
 	char *url;           /* of the log, signed: a secret; NULL: to be asked for */
 	bool unanswered;     /* the last question about the state was not answered */

@@ -492,6 +492,33 @@ static void test_next_build(void **state)
 	builds_unwatch(w);
 }
 
+/* A kept log that goes on is fetched, and kept, anew. */
+static void test_same_log_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct build_watch *w;
+	unsigned int before;
+
+	build(f, "the first one\n", "Failed");
+	remount(f);
+	w = watch(f);
+	assert_log(f, w, "the first one\n");
+	buildsource_state(f->source, "Running");
+	assert_int_equal(start(f), 0);
+	say(f, "more\n");
+	wait_size(f, 19);
+	buildsource_state(f->source, "Succeeded");
+	wait_settled(f);
+	assert_log(f, w, "the first one\nmore\n");
+	builds_unwatch(w);
+	before = calls(f, OP_READ);
+	remount(f);
+	w = watch(f);
+	assert_log(f, w, "the first one\nmore\n");
+	assert_int_equal(calls(f, OP_READ), before);
+	builds_unwatch(w);
+}
+
 static void test_made_anew(void **state)
 {
 	struct fixture *f = *state;
@@ -719,13 +746,27 @@ static void test_slow_log(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH(test_never_built),    WITH(test_built_elsewhere),    WITH(test_grows),
-		WITH(test_remembered),     WITH(test_remembered_running), WITH(test_another_mount),
-		WITH(test_many_readers),   WITH(test_any_offset),         WITH(test_signature),
-		WITH(test_next_build),     WITH(test_made_anew),          WITH(test_log_spoilt),
-		WITH(test_cancel),         WITH(test_forgotten),          WITH(test_found),
-		WITH(test_found_finished), WITH(test_service_down),       WITH(test_nobody_looks),
-		WITH(test_slow_log),       WITH(test_service_lost),
+		WITH(test_never_built),
+		WITH(test_built_elsewhere),
+		WITH(test_grows),
+		WITH(test_remembered),
+		WITH(test_remembered_running),
+		WITH(test_another_mount),
+		WITH(test_many_readers),
+		WITH(test_any_offset),
+		WITH(test_signature),
+		WITH(test_next_build),
+		WITH(test_made_anew),
+		WITH(test_log_spoilt),
+		WITH(test_cancel),
+		WITH(test_forgotten),
+		WITH(test_found),
+		WITH(test_found_finished),
+		WITH(test_service_down),
+		WITH(test_nobody_looks),
+		WITH(test_slow_log),
+		WITH(test_service_lost),
+		WITH(test_same_log_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
