@@ -219,6 +219,7 @@ void build_entry_replace(struct build_entry *e, struct build_record *r)
 	free(e->url);
 	e->url = NULL;
 	e->asked = 0;
+	e->unanswered = false;
 	e->ended = e->r.final ? clock_mono() : 0;
 	e->next = 0;
 	e->failures = 0;
@@ -357,6 +358,7 @@ static void activate(struct build_entry *e)
 	e->next_active = b->active;
 	b->active = e;
 	b->n_active++;
+	b->activated = true;
 	pthread_cond_signal(&b->wake);
 }
 
@@ -437,6 +439,17 @@ static int update_image(struct build_entry *e, struct call *call, struct err *er
 	return ask ? builds_ask(e, JOB_IMAGE, 0, call, err) : 0;
 }
 
+/* Of a build that runs, what was said last is not what is now. */
+static void doubt_info(struct build_entry *e, struct build_info *info)
+{
+	pthread_mutex_lock(&e->lock);
+	if (e->known && !e->r.final && e->unanswered) {
+		info->state = IMAGE_UNKNOWN;
+		info->stage[0] = '\0';
+	}
+	pthread_mutex_unlock(&e->lock);
+}
+
 int builds_state(struct builds *b, struct scope *s, struct version *v, struct call *call,
 		 struct build_info *out, struct err *err)
 {
@@ -459,6 +472,7 @@ int builds_state(struct builds *b, struct scope *s, struct version *v, struct ca
 			out->state = e->image_exists ? IMAGE_SUCCEEDED : IMAGE_NOT_STARTED;
 		pthread_mutex_unlock(&e->lock);
 	}
+	doubt_info(e, out);
 	if (out->known && out->growing)
 		build_entry_want(e);
 	build_entry_put(e);

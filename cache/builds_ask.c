@@ -62,6 +62,7 @@ static int take_log(struct build_entry *e, const char *url)
 	if (e->r.log) {
 		logfile_unref(e->log);
 		e->log = NULL;
+		e->logs++;
 		e->r.size = 0;
 		e->r.digest[0] = '\0';
 	}
@@ -106,16 +107,17 @@ static int ask_state(struct build_entry *e, uint64_t generation, const char *loc
 	struct source *source = e->builds->conf.source;
 	int rc = ops_of(e)->get_build(source, e->scope, location, call, &build, err);
 
-	if (rc && rc != -ENOENT)
-		return rc;
 	pthread_mutex_lock(&e->lock);
 	if (e->generation != generation) {
-		rc = 0;
-	} else if (rc) {
+		rc = rc == -ENOENT ? 0 : rc;
+	} else if (!rc) {
+		rc = take_build(e, &build, changed);
+		e->unanswered = false;
+	} else if (rc == -ENOENT) {
 		forget_build(e);
 		*changed = true;
-	} else {
-		rc = take_build(e, &build, changed);
+	} else if (rc != -ECANCELED) {
+		e->unanswered = true;
 	}
 	pthread_mutex_unlock(&e->lock);
 	return rc == -ENOMEM ? err_set(err, rc, "no memory for a build's state") : rc;
@@ -126,6 +128,7 @@ static int ask_state(struct build_entry *e, uint64_t generation, const char *loc
 /* What a question about a log begins with. */
 struct question {
 	uint64_t generation;
+	uint64_t logs;
 	char *location;
 	char *url; /* signed, or of a log that was found; NULL: to be asked for */
 	uint64_t offset;
@@ -151,6 +154,7 @@ static int question_fill(const struct build_entry *e, struct question *q)
 	const char *url = e->url ? e->url : e->r.location ? NULL : e->r.log;
 
 	q->generation = e->generation;
+	q->logs = e->logs;
 	return copy_text(&q->location, e->r.location) || copy_text(&q->url, url) ? -ENOMEM : 0;
 }
 
@@ -435,7 +439,7 @@ static int block(struct asking *a, struct call *call, struct err *err)
 	if (part.len < q.len)
 		return err_set(err, -EIO, "the log is shorter than it was");
 	pthread_mutex_lock(&e->lock);
-	if (e->generation == q.generation && e->log)
+	if (e->generation == q.generation && e->logs == q.logs && e->log)
 		rc = logfile_put(e->log, q.offset, part.data, part.len);
 	pthread_mutex_unlock(&e->lock);
 	return rc ? err_set(err, rc, "a log can't be kept on the local disk: %s", strerror(-rc))
@@ -581,6 +585,17 @@ int builds_ask_begin(struct build_entry *e, enum build_job job, uint64_t block_n
 	if (rc)
 		build_entry_put(e);
 	return rc;
+}
+
+bool builds_ask_runs(struct build_entry *e, const struct flight *flight)
+{
+	const struct running *r;
+
+	pthread_mutex_lock(&e->lock);
+	for (r = e->running; r && r->flight != flight; r = r->next)
+		;
+	pthread_mutex_unlock(&e->lock);
+	return r;
 }
 
 void builds_ask_ahead(struct build_entry *e, enum build_job job)

@@ -3,13 +3,13 @@
 #include <stdlib.h>
 
 #include "cache/builds_int.h"
+#include "client/cleanup.h"
 #include "client/log.h"
 
-/* What one round is about: references, and what is asked about each. */
+/* What one round is about: references. */
 struct followed {
 	struct build_entry *entry;
-	struct flight *flight; /* NULL: nothing is asked */
-	bool dropped;          /* nobody wants it any more: its place in the list is given back */
+	bool dropped; /* nobody wants it any more: its place in the list is given back */
 };
 
 struct round {
@@ -47,22 +47,44 @@ static void take_active(struct builds *b, struct round *r, int64_t now)
 	}
 }
 
-/* Asks what is due of one; *next is brought forward to when there is something to do again. */
-static void follow(struct followed *f, int64_t *next)
+/* Takes the answer, or leaves it to others when there is none yet after that time. */
+static void end_poll(struct build_entry *e, int64_t patience)
 {
-	struct build_entry *e = f->entry;
+	struct err err = ERR_INIT;
+	struct call call;
+	int rc;
+
+	if (!e->polled)
+		return;
+	call_init(&call, clock_mono() + patience, CALL_INTERACTIVE);
+	rc = builds_ask_end(steal_ptr(&e->polled), &call, &err);
+	call_destroy(&call);
+	if (rc && rc != -ECANCELED)
+		log_debug("op=follow env=%s version=%s msg=\"%s\"", e->of->env, e->of->version,
+			  err_text(&err, rc));
+	err_clear(&err);
+}
+
+/*
+ * Asks what is due of one; *next is brought forward to when there is something to do again. An
+ * answer is taken in a later round: one that takes long must not keep the others waiting.
+ */
+static void follow(struct build_entry *e, int64_t *next)
+{
 	int64_t now = clock_mono(), due = now + builds_paces(e->builds, PACES_IDLE);
 	bool ask;
 
+	if (e->polled && !builds_ask_runs(e, e->polled))
+		end_poll(e, e->builds->conf.request_deadline);
 	if (build_entry_sync(e))
 		build_entry_changed(e);
 	pthread_mutex_lock(&e->lock);
-	ask = build_entry_is_open(e) && e->next <= now;
+	ask = build_entry_is_open(e) && !e->polled && e->next <= now;
 	if (build_entry_is_open(e))
-		due = ask ? now + e->builds->conf.pace : e->next;
+		due = ask || e->polled ? now + e->builds->conf.pace : e->next;
 	pthread_mutex_unlock(&e->lock);
-	if (ask && builds_ask_begin(e, JOB_POLL, 0, &f->flight, NULL))
-		f->flight = NULL;
+	if (ask)
+		(void)builds_ask_begin(e, JOB_POLL, 0, &e->polled, NULL);
 	if (build_entry_may_look(e))
 		builds_ask_ahead(e, JOB_LOOK);
 	if (due < *next)
@@ -70,28 +92,17 @@ static void follow(struct followed *f, int64_t *next)
 }
 
 /* One round; when the next one is due. Without locks. */
-static int64_t follow_all(struct builds *b, struct round *r)
+static int64_t follow_all(struct builds *b, const struct round *r)
 {
 	int64_t next = clock_mono() + builds_paces(b, PACES_IDLE);
-	struct err e = ERR_INIT;
-	struct call call;
 
-	for (size_t i = 0; i < r->n; i++)
-		if (!r->items[i].dropped)
-			follow(&r->items[i], &next);
-	call_init(&call, clock_mono() + b->conf.request_deadline, CALL_INTERACTIVE);
 	for (size_t i = 0; i < r->n; i++) {
-		struct followed *f = &r->items[i];
-		int rc = f->flight ? builds_ask_end(f->flight, &call, &e) : 0;
-
-		if (rc && rc != -ECANCELED)
-			log_debug("op=follow env=%s version=%s msg=\"%s\"", f->entry->of->env,
-				  f->entry->of->version, err_text(&e, rc));
-		err_clear(&e);
-	}
-	call_destroy(&call);
-	for (size_t i = 0; i < r->n; i++)
+		if (r->items[i].dropped)
+			end_poll(r->items[i].entry, 0);
+		else
+			follow(r->items[i].entry, &next);
 		build_entry_put(r->items[i].entry);
+	}
 	return next;
 }
 
@@ -99,6 +110,7 @@ static void *follow_main(void *arg)
 {
 	struct round r = {0};
 	struct builds *b = arg;
+	struct build_entry *left;
 	struct timespec ts;
 	int64_t next;
 
@@ -108,15 +120,20 @@ static void *follow_main(void *arg)
 			pthread_cond_wait(&b->wake, &b->lock);
 			continue;
 		}
+		b->activated = false;
 		take_active(b, &r, clock_mono());
 		pthread_mutex_unlock(&b->lock);
 		next = follow_all(b, &r);
 		ts = clock_timespec(next);
 		pthread_mutex_lock(&b->lock);
-		if (b->active && !b->stopping)
+		if (b->active && !b->activated && !b->stopping)
 			pthread_cond_timedwait(&b->wake, &b->lock, &ts);
 	}
+	/* Others put new ones before these only. */
+	left = b->active;
 	pthread_mutex_unlock(&b->lock);
+	for (; left; left = left->next_active)
+		end_poll(left, 0);
 	free(r.items);
 	return NULL;
 }

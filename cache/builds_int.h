@@ -63,14 +63,18 @@ struct build_entry {
 	bool active;          /* in the list of those that are followed, which holds a reference */
 	struct build_entry *next_active;
 
+	struct flight *polled; /* what the thread that follows has asked; nobody else looks at it */
+
 	pthread_mutex_t lock;
 	/* protected by lock */
 	struct build_record r;
 	bool known;          /* r is one */
 	int64_t stamp;       /* of the record on the disk that is r */
 	uint64_t generation; /* counts the builds that r was about */
+	uint64_t logs;       /* counts the logs of which it said that they are the build's */
 	struct logfile *log; /* NULL: not needed yet */
 	char *url;           /* of the log, signed: a secret; NULL: to be asked for */
+	bool unanswered;     /* the last question about the state was not answered */
 	int64_t asked;       /* when the state was asked for last; clock_mono(), as all of these */
 	int64_t looked;      /* when somebody else's log was looked for */
 	int64_t ended;       /* when the end was seen first; 0: it was not */
@@ -101,6 +105,7 @@ struct builds {
 	struct hashmap *entries;
 	struct build_entry *active;
 	size_t n_active;
+	bool activated;     /* something, since the thread looked at the list */
 	int64_t look_again; /* after a failure, nothing is looked for before that */
 };
 
@@ -150,6 +155,9 @@ int builds_ask(struct build_entry *e, enum build_job job, uint64_t block, struct
 int builds_ask_begin(struct build_entry *e, enum build_job job, uint64_t block,
 		     struct flight **flight, struct err *err);
 int builds_ask_end(struct flight *flight, struct call *call, struct err *err);
+
+/* Whether a flight that was begun is still under way. Unlocked. */
+bool builds_ask_runs(struct build_entry *e, const struct flight *flight);
 
 /* The same for nobody, unless it is being asked already. */
 void builds_ask_ahead(struct build_entry *e, enum build_job job);

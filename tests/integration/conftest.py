@@ -1,5 +1,6 @@
 """Fixtures of all integration tests: the program, services, mounts, the corpus, and time limits."""
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -73,6 +74,34 @@ def service(binary):
 
     with Service(binary) as running:
         yield running
+
+
+@pytest.fixture
+def serve(binary):
+    """Makes services, Service(binary, ...), that end with the test."""
+    from lib.service import Service  # pylint: disable=import-outside-toplevel
+
+    made = []
+
+    def make(*options, **how):
+        made.append(Service(binary, *options, **how))
+        return made[-1]
+
+    yield make
+    for running in made:
+        running.stop()
+
+
+@pytest.fixture
+def engine():
+    """buildah, with storage of its own."""
+    from lib.builds import Engine  # pylint: disable=import-outside-toplevel
+
+    if not shutil.which("buildah"):
+        pytest.skip("NOT TESTED: buildah is not installed (scripts/setup test)")
+    made = Engine()
+    yield made
+    made.remove()
 
 
 @pytest.fixture

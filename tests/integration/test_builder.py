@@ -13,22 +13,10 @@ from urllib.parse import quote
 import pytest
 
 from lib.blobs import Blobs
-from lib.builds import (FINAL, Engine, details, image_path, is_running, pretender, start,
-                        static_program, without_times)
+from lib.builds import FINAL, details, image_path, is_running, pretender, start, static_program, without_times
 from lib.mount import wait_until
-from lib.service import Service
 
 GONE_SECONDS = 30
-
-
-@pytest.fixture
-def engine():
-    """buildah."""
-    if not shutil.which("buildah"):
-        pytest.skip("NOT TESTED: buildah is not installed (scripts/setup test)")
-    made = Engine()
-    yield made
-    made.remove()
 
 
 @pytest.fixture
@@ -41,20 +29,6 @@ def shell():
     if os.geteuid():
         pytest.skip("NOT TESTED: RUN steps in a chroot are tested as root only")
     return busybox
-
-
-@pytest.fixture
-def serve(binary):
-    """Makes services, which end with the test."""
-    made = []
-
-    def make(*options, **how):
-        made.append(Service(binary, *options, **how))
-        return made[-1]
-
-    yield make
-    for service in made:
-        service.stop()
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ static int teardown(void **state)
 	const struct dirent *e;
 	DIR *d;
 
+	buildsource_hold(f->source, false);
 	close_builds(f);
 	d = fdopendir(f->dir);
 	while (d && (e = readdir(d)))
@@ -491,6 +492,33 @@ static void test_next_build(void **state)
 	builds_unwatch(w);
 }
 
+/* A kept log that goes on is fetched, and kept, anew. */
+static void test_same_log_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct build_watch *w;
+	unsigned int before;
+
+	build(f, "the first one\n", "Failed");
+	remount(f);
+	w = watch(f);
+	assert_log(f, w, "the first one\n");
+	buildsource_state(f->source, "Running");
+	assert_int_equal(start(f), 0);
+	say(f, "more\n");
+	wait_size(f, 19);
+	buildsource_state(f->source, "Succeeded");
+	wait_settled(f);
+	assert_log(f, w, "the first one\nmore\n");
+	builds_unwatch(w);
+	before = calls(f, OP_READ);
+	remount(f);
+	w = watch(f);
+	assert_log(f, w, "the first one\nmore\n");
+	assert_int_equal(calls(f, OP_READ), before);
+	builds_unwatch(w);
+}
+
 static void test_made_anew(void **state)
 {
 	struct fixture *f = *state;
@@ -627,6 +655,32 @@ static void test_service_down(void **state)
 	version_unref(v2);
 }
 
+/* That a build runs is not known while nobody says so. */
+static void test_service_lost(void **state)
+{
+	int64_t end = clock_mono() + PATIENCE_S * NS_PER_S;
+	struct fixture *f = *state;
+	struct build_watch *w = watch(f);
+
+	assert_int_equal(start(f), 0);
+	buildsource_state(f->source, "Running");
+	while (ask(f).state != IMAGE_RUNNING)
+		assert_true(clock_mono() < end);
+	buildsource_fail(f->source, OP_GET, -EHOSTUNREACH);
+	while (ask(f).state != IMAGE_UNKNOWN)
+		assert_true(clock_mono() < end);
+	assert_string_equal(ask(f).stage, "");
+	assert_true(ask(f).growing);
+	buildsource_fail(f->source, OP_GET, 0);
+	while (ask(f).state != IMAGE_RUNNING)
+		assert_true(clock_mono() < end);
+	buildsource_state(f->source, "Succeeded");
+	wait_settled(f);
+	buildsource_fail(f->source, OP_GET, -EHOSTUNREACH);
+	assert_int_equal(ask(f).state, IMAGE_SUCCEEDED);
+	builds_unwatch(w);
+}
+
 static void test_nobody_looks(void **state)
 {
 	struct fixture *f = *state;
@@ -650,17 +704,69 @@ static void test_nobody_looks(void **state)
 	wait_size(f, 2);
 }
 
+/* A log whose bytes don't come keeps nobody from following the others. */
+static void test_slow_log(void **state)
+{
+	struct fixture *f = *state;
+	/* Made anew, it is another version. */
+	struct version fields = {.env = "e", .version = "1", .created = 6};
+	struct version *other = version_new(&fields);
+	int64_t end = clock_mono() + PATIENCE_S / 2 * NS_PER_S;
+	struct build_watch *w = watch(f);
+	struct build_info info;
+	unsigned int before;
+
+	assert_int_equal(start(f), 0);
+	buildsource_state(f->source, "Running");
+	say(f, "a");
+	wait_size(f, 1);
+	before = calls(f, OP_READ);
+	buildsource_hold(f->source, true);
+	while (calls(f, OP_READ) == before) {
+		assert_true(clock_mono() < end);
+		poll(NULL, 0, 5);
+	}
+	/* Its first answer is its last: whoever reads a log waits. */
+	buildsource_fail(f->source, OP_GET, -EHOSTUNREACH);
+	buildsource_state(f->source, "Failed");
+	assert_int_equal(builds_start(f->b, f->scope, other, &f->call, &f->err), 0);
+	buildsource_fail(f->source, OP_GET, 0);
+	do {
+		assert_true(clock_mono() < end);
+		poll(NULL, 0, 5);
+		builds_peek(f->b, f->scope, other, &info);
+	} while (info.state != IMAGE_FAILED);
+	buildsource_hold(f->source, false);
+	builds_unwatch(w);
+	version_unref(other);
+}
+
 #define WITH(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH(test_never_built),    WITH(test_built_elsewhere),    WITH(test_grows),
-		WITH(test_remembered),     WITH(test_remembered_running), WITH(test_another_mount),
-		WITH(test_many_readers),   WITH(test_any_offset),         WITH(test_signature),
-		WITH(test_next_build),     WITH(test_made_anew),          WITH(test_log_spoilt),
-		WITH(test_cancel),         WITH(test_forgotten),          WITH(test_found),
-		WITH(test_found_finished), WITH(test_service_down),       WITH(test_nobody_looks),
+		WITH(test_never_built),
+		WITH(test_built_elsewhere),
+		WITH(test_grows),
+		WITH(test_remembered),
+		WITH(test_remembered_running),
+		WITH(test_another_mount),
+		WITH(test_many_readers),
+		WITH(test_any_offset),
+		WITH(test_signature),
+		WITH(test_next_build),
+		WITH(test_made_anew),
+		WITH(test_log_spoilt),
+		WITH(test_cancel),
+		WITH(test_forgotten),
+		WITH(test_found),
+		WITH(test_found_finished),
+		WITH(test_service_down),
+		WITH(test_nobody_looks),
+		WITH(test_slow_log),
+		WITH(test_service_lost),
+		WITH(test_same_log_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
