@@ -11,6 +11,7 @@
 #include "client/auth_token.h"
 #include "client/cleanup.h"
 #include "client/keyring.h"
+#include "client/writeall.h"
 
 void auth_login_clear(struct auth_login *l)
 {
@@ -144,23 +145,6 @@ static char *print(const struct auth_login *l)
 	return text;
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t len = strlen(text);
-
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* mkstemp() makes it 0600. */
 static int replace_file(const char *path, const char *text, struct err *e)
 {
@@ -175,7 +159,9 @@ static int replace_file(const char *path, const char *text, struct err *e)
 	if (fd < 0)
 		rc = -errno;
 	if (!rc)
-		rc = write_all(fd, text);
+		rc = write_all(fd, text, strlen(text));
+	if (!rc && fsync(fd) < 0)
+		rc = -errno;
 	if (fd >= 0 && close(fd) < 0 && !rc)
 		rc = -errno;
 	if (!rc && rename(temp, path) < 0)
