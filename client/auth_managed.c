@@ -11,6 +11,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/redact.h"
 #include "client/url.h"
 
@@ -129,7 +130,7 @@ static void words_of(const struct managed *m, const struct http_response *r, cha
 	while (m->secret && m->secret[0] && (at = strstr(out, m->secret)))
 		memset(at, '*', strlen(m->secret));
 	redact_opaque(out);
-	auth_json_free(json);
+	json_wipe(json);
 }
 
 static int status_error(const struct managed *m, const struct http_response *r, struct err *e)

@@ -10,6 +10,7 @@
 
 #include "client/auth_token.h"
 #include "client/cleanup.h"
+#include "client/jsonwipe.h"
 #include "client/keyring.h"
 #include "client/writeall.h"
 
@@ -99,7 +100,7 @@ static int parse(const struct buf *data, struct auth_login *out)
 	out->refresh.max = KEYRING_SECRET_MAX;
 	if (!rc && !out->keyring)
 		rc = *refresh ? buf_addstr(&out->refresh, refresh) : -EBADMSG;
-	auth_json_free(json);
+	json_wipe(json);
 	return rc;
 }
 
@@ -141,7 +142,7 @@ static char *print(const struct auth_login *l)
 	    cJSON_AddStringToObject(json, "kept_in", l->keyring ? "keyring" : "file") &&
 	    (l->keyring || cJSON_AddStringToObject(json, "refresh_token", buf_str(&l->refresh))))
 		text = cJSON_Print(json);
-	auth_json_free(json);
+	json_wipe(json);
 	return text;
 }
 

@@ -106,8 +106,8 @@ static void *arrival_new(void *cls, const char *uri, struct MHD_Connection *conn
 static void drop_body(struct arrival *a)
 {
 	atomic_fetch_sub(&a->server->bodies, a->body.len);
-	/* A form may hold a secret. */
-	if (entra_is_path(a->path))
+	/* Forms hold secrets, and so do applications that are set up. */
+	if (entra_is_path(a->path) || dispatch_is_control(a->path))
 		buf_wipe(&a->body);
 	else
 		buf_free(&a->body);
