@@ -19,6 +19,7 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "client/writeall.h"
 
 enum { FILE_NAME_SIZE = 64, PRIVATE = 0600, KEY_MAX = 8 * ASSET_NAME_MAX, STAMP_BITS = 20 };
 
@@ -314,21 +315,6 @@ static char *format_record(const struct build_of *of, const struct build_record 
 		text = cJSON_Print(root);
 	cJSON_Delete(root);
 	return text;
-}
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
 }
 
 /* A file that nobody sees until it is put in its place. */

@@ -15,6 +15,7 @@
 #include "cache/sum.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "client/writeall.h"
 
 enum {
 	PATH_SIZE = SUM_NAME_SIZE + 1, /* X/REST */
@@ -226,16 +227,8 @@ static int write_temp(int dir, const char *temp, const char *data, size_t len)
 	int fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int rc = fd < 0 ? -errno : 0;
 
-	while (!rc && len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			rc = -errno;
-		else if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
+	if (!rc)
+		rc = write_all(fd, data, len);
 	if (fd >= 0 && close(fd) < 0 && !rc)
 		rc = -errno;
 	return rc;

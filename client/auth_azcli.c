@@ -7,6 +7,7 @@
 
 #include "client/child.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/redact.h"
 
 enum { STATUS_NOT_FOUND = 127, WORDS_MAX = 200, ARGS_MAX = 10, SUBSCRIPTION_MAX = 128 };
@@ -74,7 +75,7 @@ static int read_answer(const struct buf *out, int64_t asked, struct auth_token *
 
 	if (!rc)
 		rc = auth_token_parse_json(json, &names, asked, clock_wall() / NS_PER_S, token, e);
-	auth_json_free(json);
+	json_wipe(json);
 	return rc ? err_prefix(e, rc, "az account get-access-token: ") : 0;
 }
 

@@ -58,25 +58,13 @@ void auth_cert_free(struct auth_cert *c)
 
 /* ---- encoding ---- */
 
-static int add_base64url(struct buf *out, const void *data, size_t len)
-{
-	_cleanup_free_ char *text = malloc(BASE64_SIZE(len));
-
-	if (!text)
-		return -ENOMEM;
-	base64_encode(data, len, text);
-	for (char *p = text; *p && *p != '='; p++)
-		buf_addch(out, *p == '+' ? '-' : *p == '/' ? '_' : *p);
-	return buf_error(out);
-}
-
 static int thumbprint(X509 *cert, const EVP_MD *md, char **out)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	struct buf b = BUF_INIT(2 * EVP_MAX_MD_SIZE);
 	unsigned int len = 0;
 
-	if (!X509_digest(cert, md, digest, &len) || add_base64url(&b, digest, len)) {
+	if (!X509_digest(cert, md, digest, &len) || base64url_add(&b, digest, len)) {
 		buf_free(&b);
 		return -ENOMEM;
 	}
@@ -297,7 +285,7 @@ static cJSON *make_claims(const struct auth_claims *is)
 static int add_json(struct buf *out, cJSON *json)
 {
 	char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-	int rc = text ? add_base64url(out, text, strlen(text)) : -ENOMEM;
+	int rc = text ? base64url_add(out, text, strlen(text)) : -ENOMEM;
 
 	cJSON_free(text);
 	cJSON_Delete(json);
@@ -318,7 +306,7 @@ static int sign(EVP_PKEY *key, enum auth_alg alg, const char *data, size_t len, 
 	ok = ok && EVP_DigestSign(ctx, signature, &n, (const unsigned char *)data, len) > 0;
 	EVP_MD_CTX_free(ctx);
 	ERR_clear_error();
-	return ok ? add_base64url(out, signature, n) : -EIO;
+	return ok ? base64url_add(out, signature, n) : -EIO;
 }
 
 int auth_cert_assertion(const struct auth_cert *c, enum auth_alg alg,

@@ -8,6 +8,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/redact.h"
 #include "client/url.h"
 
@@ -241,7 +242,7 @@ static int status_error(const struct http_response *r, const struct auth_entra_f
 		read_refusal(json, why);
 		if (why->error[0] || why->code)
 			code = refused(json, form, why, e);
-		auth_json_free(json);
+		json_wipe(json);
 		if (code == -EACCES && (why->error[0] || why->code))
 			return code;
 	}

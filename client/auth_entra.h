@@ -68,7 +68,7 @@ int auth_entra_token(struct auth_entra *en, const char *tenant, const struct aut
 		     struct err *e);
 
 /* Posts the form to another endpoint of the tenant ("devicecode"): the answer's JSON object, for
- * auth_json_free(). Errors as above. */
+ * json_wipe(). Errors as above. */
 int auth_entra_post(struct auth_entra *en, const char *tenant, const char *endpoint,
 		    const struct auth_entra_form *form, struct call *call, cJSON **out,
 		    struct auth_entra_refusal *why, struct err *e);

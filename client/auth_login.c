@@ -8,6 +8,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/log.h"
 #include "client/url.h"
 
@@ -81,7 +82,7 @@ static int ask_for_code(const struct auth_login_conf *conf, struct call *call, s
 	rc = auth_entra_post(conf->entra, conf->tenant, "devicecode", &form, call, &json, &why, e);
 	if (!rc)
 		rc = read_device(conf, json, out, e);
-	auth_json_free(json);
+	json_wipe(json);
 	return rc;
 }
 

@@ -11,6 +11,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/redact.h"
 #include "client/url.h"
 
@@ -117,7 +118,7 @@ static void words_of(const struct managed *m, const struct http_response *r, cha
 		out[1] = ' ';
 		redact_words(text, out + 2, WORDS_MAX - 2);
 	}
-	auth_json_free(json);
+	json_wipe(json);
 }
 
 static int status_error(const struct managed *m, const struct http_response *r, struct err *e)

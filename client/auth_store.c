@@ -10,8 +10,10 @@
 
 #include "client/auth_token.h"
 #include "client/cleanup.h"
+#include "client/jsonwipe.h"
 #include "client/keyring.h"
 #include "client/log.h"
+#include "client/writeall.h"
 
 void auth_login_clear(struct auth_login *l)
 {
@@ -87,7 +89,7 @@ static int parse(const struct buf *data, struct auth_login *out)
 	out->refresh.max = KEYRING_SECRET_MAX;
 	if (!rc && !out->keyring)
 		rc = *refresh ? buf_addstr(&out->refresh, refresh) : -EBADMSG;
-	auth_json_free(json);
+	json_wipe(json);
 	return rc;
 }
 
@@ -140,25 +142,8 @@ static char *print(const struct auth_login *l)
 	    (l->keyring || cJSON_AddStringToObject(json, "refresh_token", buf_str(&l->refresh))))
 		/* Room for all of it: where it grows it leaves copies behind. */
 		text = cJSON_PrintBuffered(json, AUTH_STORE_FILE_MAX, true);
-	auth_json_free(json);
+	json_wipe(json);
 	return text;
-}
-
-static int write_all(int fd, const char *text)
-{
-	size_t len = strlen(text);
-
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
 }
 
 /* mkstemp() makes it 0600. */
@@ -175,7 +160,9 @@ static int replace_file(const char *path, const char *text, struct err *e)
 	if (fd < 0)
 		rc = -errno;
 	if (!rc)
-		rc = write_all(fd, text);
+		rc = write_all(fd, text, strlen(text));
+	if (!rc && fsync(fd) < 0)
+		rc = -errno;
 	if (fd >= 0 && close(fd) < 0 && !rc)
 		rc = -errno;
 	if (!rc && rename(temp, path) < 0)

@@ -10,6 +10,7 @@
 
 #include "client/asset_json.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 
 void auth_token_clear(struct auth_token *t)
 {
@@ -20,28 +21,12 @@ void auth_token_clear(struct auth_token *t)
 
 /* ---- JSON that holds secrets ---- */
 
-static void wipe_texts(cJSON *json)
-{
-	for (cJSON *at = json; at; at = at->next) {
-		if (at->valuestring)
-			explicit_bzero(at->valuestring, strlen(at->valuestring));
-		if (at->child)
-			wipe_texts(at->child);
-	}
-}
-
-void auth_json_free(cJSON *json)
-{
-	wipe_texts(json);
-	cJSON_Delete(json);
-}
-
 int auth_json_parse(const char *text, size_t len, cJSON **out, struct err *e)
 {
 	int rc = asset_json_parse(text, len, out, NULL);
 
 	if (!rc && !cJSON_IsObject(*out)) {
-		auth_json_free(*out);
+		json_wipe(*out);
 		rc = -EBADMSG;
 	}
 	if (rc)
@@ -219,6 +204,6 @@ int auth_token_parse(const struct http_response *r, int64_t asked, struct auth_t
 
 	if (!rc)
 		rc = auth_token_parse_json(json, &names, asked, auth_answer_time(r), out, e);
-	auth_json_free(json);
+	json_wipe(json);
 	return rc;
 }

@@ -62,15 +62,12 @@ void auth_token_set_life(struct auth_token *t, int64_t asked, double life, doubl
 int64_t auth_answer_time(const struct http_response *r);
 
 /*
- * Parses text as JSON; whatever it is, the caller wipes and frees it with auth_json_free().
+ * Parses text as JSON; whatever it is, the caller wipes and frees it with json_wipe().
  * -EBADMSG with a text that holds none of it.
  */
 int auth_json_parse(const char *text, size_t len, cJSON **out, struct err *e);
 
 /* A member that is a text; "" when it is none. Borrowed. */
 const char *auth_json_text(const cJSON *json, const char *name);
-
-/* Overwrites all texts in it, then frees it. NULL is allowed. */
-void auth_json_free(cJSON *json);
 
 #endif

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+#include "client/cleanup.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -83,4 +86,36 @@ ssize_t base64_decode(const char *text, size_t len, void *out, size_t size)
 			*to++ = bytes[k];
 	}
 	return (ssize_t)n;
+}
+
+int base64url_add(struct buf *b, const void *data, size_t len)
+{
+	_cleanup_free_ char *text = malloc(BASE64_SIZE(len));
+
+	if (!text)
+		return -ENOMEM;
+	base64_encode(data, len, text);
+	for (char *p = text; *p && *p != '='; p++)
+		buf_addch(b, (char)(*p == '+' ? '-' : *p == '/' ? '_' : *p));
+	return buf_error(b);
+}
+
+ssize_t base64url_decode(const char *text, size_t len, void *out, size_t size)
+{
+	_cleanup_free_ char *standard = NULL;
+	size_t n;
+
+	while (len && text[len - 1] == '=')
+		len--;
+	standard = malloc(len + 4);
+	if (!standard)
+		return -ENOMEM;
+	for (n = 0; n < len; n++) {
+		if (text[n] == '+' || text[n] == '/')
+			return -EINVAL;
+		standard[n] = (char)(text[n] == '-' ? '+' : text[n] == '_' ? '/' : text[n]);
+	}
+	while (n % 4)
+		standard[n++] = '=';
+	return base64_decode(standard, n, out, size);
 }

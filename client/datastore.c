@@ -8,6 +8,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/log.h"
 
 enum {
@@ -309,17 +310,6 @@ static int parse_secret(const cJSON *json, struct blob_access *out, struct err *
 	return err_set(e, -EBADMSG, "the secrets of a datastore are of no kind that is known");
 }
 
-/* cJSON's copy of a secret; the only other one was the answer, which is wiped as well. */
-static void wipe_json(cJSON *json)
-{
-	cJSON *item;
-
-	cJSON_ArrayForEach(item, json)
-		if (cJSON_IsString(item))
-			explicit_bzero(item->valuestring, strlen(item->valuestring));
-	cJSON_Delete(json);
-}
-
 static int ask_secret(struct arm *a, struct scope *scope, const struct store *s, struct call *c,
 		      struct blob_access *out, struct err *e)
 {
@@ -339,7 +329,8 @@ static int ask_secret(struct arm *a, struct scope *scope, const struct store *s,
 	rc = arm_json(a, &q, c, &json, e);
 	if (!rc)
 		rc = parse_secret(json, out, e);
-	wipe_json(json);
+	/* cJSON's copy of the secret; the only other one was the answer, which is wiped as well. */
+	json_wipe(json);
 	return rc;
 }
 

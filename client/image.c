@@ -10,6 +10,7 @@
 
 #include "client/asset_json.h"
 #include "client/cleanup.h"
+#include "client/jsonwipe.h"
 
 /* ---- states ---- */
 
@@ -58,18 +59,6 @@ static void wipe_free(char **text)
 		explicit_bzero(*text, strlen(*text));
 	free(*text);
 	*text = NULL;
-}
-
-/* Texts of the answer may be secrets: a signed URL, a password. */
-static void wipe_json(cJSON *json)
-{
-	cJSON *item;
-
-	cJSON_ArrayForEach(item, json) {
-		if (cJSON_IsString(item))
-			explicit_bzero(item->valuestring, strlen(item->valuestring));
-	}
-	cJSON_Delete(json);
 }
 
 static bool is_printable(const char *text)
@@ -139,7 +128,8 @@ int image_build_parse(const char *json, size_t len, struct image_build *out, str
 		rc = err_set(e, -EBADMSG, "a build's state has no status");
 	if (!rc)
 		rc = take_word(root, "logUrl", IMAGE_JSON_MAX, &out->log, e);
-	wipe_json(root);
+	/* Its texts may be secrets: a signed URL. */
+	json_wipe(root);
 	if (rc) {
 		image_build_clear(out);
 		return rc;
@@ -232,7 +222,7 @@ int image_parse(const char *json, size_t len, struct image *out, struct err *e)
 		return rc;
 	rc = take_image(root, out, e);
 	image = cJSON_DetachItemFromObjectCaseSensitive(root, "dockerImage");
-	wipe_json(cJSON_DetachItemFromObjectCaseSensitive(image, "registry"));
+	json_wipe(cJSON_DetachItemFromObjectCaseSensitive(image, "registry"));
 	cJSON_Delete(image);
 	cJSON_Delete(root);
 	if (rc)

@@ -52,16 +52,13 @@ static void add_group(struct buf *b, const char *subscription, size_t subscripti
 		 (int)subscription_len, subscription, (int)len, name, (int)len, name);
 }
 
-/*
- * Calls add for every subscription, or every group of a subscription, that something lies in; the
- * service's own is always there. only.ptr: that one alone. *n: how many there were.
- */
+/* A walk through the subscriptions, or the groups of one, that something lies in. */
 struct places {
 	struct exchange *x;
 	bool groups;
 	struct text subscription;
-	struct text only;
-	size_t n;
+	struct text only; /* ptr NULL: all of them */
+	size_t n;         /* how many were added to the reply */
 };
 
 static void add_place(struct places *p, const char *name, size_t len)

@@ -14,6 +14,7 @@
 #include "client/buf.h"
 #include "client/cleanup.h"
 #include "client/url.h"
+#include "client/writeall.h"
 #include "emulator/blob_store.h"
 #include "emulator/db.h"
 #include "emulator/emu_int.h"
@@ -89,21 +90,6 @@ static int make_parents(int dir_fd, char *path, int *out, const char **name)
 	*out = dir;
 	*name = path;
 	return dir < 0 ? -errno : 0;
-}
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-	return 0;
 }
 
 static int copy_bytes(struct layout *l, const struct blob *blob, int fd, EVP_MD_CTX *hash,

@@ -22,7 +22,7 @@
 enum {
 	TIMEOUT_DEFAULT_S = 3600, /* as ACR Tasks have it */
 	FLUSH_MS = 100,           /* output waits no longer than that for others to go with it */
-	FOREVER_S = 3600,
+	FLUSH_RETRY_MS = 1000,    /* and so long where it could not be stored */
 	LOOK_TIMEOUT_S = 10,
 	DOCKERFILE_MAX = 1024 * 1024,
 	IMAGE_SIZE = sizeof(BUILD_ADDRESS) + BUILD_IMAGE_SIZE + 1,
@@ -47,6 +47,7 @@ struct work {
 	char dockerfile[BUILD_DIR_PATH]; /* the path of the one to be built */
 	int64_t deadline;
 	int64_t next_flush;
+	bool stuck; /* the last flush failed */
 	bool timed_out;
 };
 
@@ -123,7 +124,7 @@ static void take_output(void *ctx, const char *data, size_t len)
 	struct work *w = ctx;
 
 	build_log_output(&w->j->log, data, len);
-	if (w->j->log.pending.len >= BUILD_LOG_FLUSH)
+	if (w->j->log.pending.len >= BUILD_LOG_FLUSH && !w->stuck)
 		w->next_flush = 0;
 }
 
@@ -138,7 +139,8 @@ static void flush(struct work *w, int64_t now)
 	ret = build_log_flush(&w->j->log, &e);
 	if (ret)
 		log_warn("op=build build=%s error=\"%s\"", w->j->build.name, err_text(&e, ret));
-	w->next_flush = clock_mono() + FLUSH_MS * NS_PER_MS;
+	w->stuck = ret != 0;
+	w->next_flush = clock_mono() + (ret ? FLUSH_RETRY_MS : FLUSH_MS) * NS_PER_MS;
 }
 
 static int64_t run_idle(void *ctx)

@@ -18,6 +18,7 @@
 
 #include "client/buf.h"
 #include "client/cleanup.h"
+#include "client/writeall.h"
 #include "emulator/readfile.h"
 
 enum {
@@ -93,23 +94,6 @@ static int read_text(const char *path, bool secret, char **out, struct err *e)
 	return ret;
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t len = strlen(text);
-
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		}
-	}
-	return fsync(fd) ? -errno : 0;
-}
-
 /* Whole or not at all, also after a crash. Call with the directory's lock. */
 static int write_file(int dir, const char *name, mode_t mode, const char *text)
 {
@@ -121,7 +105,9 @@ static int write_file(int dir, const char *name, mode_t mode, const char *text)
 	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
-	ret = write_all(fd, text);
+	ret = write_all(fd, text, strlen(text));
+	if (!ret && fsync(fd))
+		ret = -errno;
 	if (!ret && renameat(dir, temporary, dir, name))
 		ret = -errno;
 	if (!ret && fsync(dir))

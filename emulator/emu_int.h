@@ -97,11 +97,13 @@ int blobs_create_container(struct emu *emu, const char *container, struct err *e
 /* The account's key (base64; made with the store and kept in it); out holds at least 128 bytes. */
 int blobs_account_key(struct emu *emu, char *out, size_t size, struct err *e);
 
+/* For how many seconds a SAS is given out. */
+int emu_sas_seconds(const struct emu *emu);
+
 /*
  * A container SAS (query string without '?'), signed with the account's key, valid for seconds.
  * permissions like "rcwl". out holds at least 512 bytes.
  */
-int emu_sas_seconds(const struct emu *emu); /* for which a SAS is given out */
 int blobs_make_sas(struct emu *emu, const char *container, const char *permissions, int seconds,
 		   char *out, size_t size, struct err *e);
 

@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 
+#include "client/base64.h"
 #include "client/clock.h"
 #include "emulator/blob_date.h"
 #include "emulator/entra_int.h"

@@ -63,12 +63,28 @@ bool entra_app_remove(struct entra *n, const char *id)
 	return true;
 }
 
-const char *entra_tenant(struct entra *n, struct text tenant)
+static const char *tenant_of_app(const struct entra *n, struct text tenant)
 {
-	if (text_is_case(tenant, ENTRA_TENANT))
-		return ENTRA_TENANT;
 	for (size_t i = 0; i < n->n_apps; i++)
 		if (text_is_case(tenant, n->apps[i]->tenant))
 			return n->apps[i]->tenant;
 	return NULL;
+}
+
+bool entra_any_tenant(struct text tenant)
+{
+	return text_is_case(tenant, "organizations") || text_is_case(tenant, "common");
+}
+
+bool entra_tenant(struct entra *n, struct text tenant, char out[ENTRA_ID_SIZE])
+{
+	const char *found = ENTRA_TENANT;
+
+	pthread_mutex_lock(&n->lock);
+	if (!entra_any_tenant(tenant) && !text_is_case(tenant, ENTRA_TENANT))
+		found = tenant_of_app(n, tenant);
+	if (found)
+		memcpy(out, found, strlen(found) + 1);
+	pthread_mutex_unlock(&n->lock);
+	return found != NULL;
 }

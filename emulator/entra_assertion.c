@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "client/base64.h"
 #include "emulator/jsonio.h"
 
 enum { SKEW_S = 5 * 60 };

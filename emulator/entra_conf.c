@@ -11,6 +11,7 @@
 #include <openssl/x509.h>
 
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "emulator/jsonio.h"
 #include "emulator/readfile.h"
 
@@ -277,7 +278,7 @@ int entra_load(struct entra *n, const char *path, struct err *e)
 		ret = load_apps(n, get(json, "apps"), e);
 	if (!ret && get(json, "settings"))
 		ret = entra_conf_settings(get(json, "settings"), &n->settings, e);
-	cJSON_Delete(json);
+	json_wipe(json);
 	buf_wipe(&text);
 	return ret ? err_prefix(e, ret, "%s: ", path) : 0;
 }

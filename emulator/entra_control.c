@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/jsonwipe.h"
 #include "emulator/jsonio.h"
 
 #define DEFAULT_USER "user@mlenvfs.local"
@@ -30,7 +31,7 @@ static void refuse(struct exchange *x, int error, const struct err *e)
 void entra_control_app(struct exchange *x)
 {
 	struct entra *n = x->emu->entra;
-	_cleanup_json_ cJSON *json = NULL;
+	cJSON *json = NULL;
 	char id[ENTRA_ID_SIZE];
 	struct err e = ERR_INIT;
 	struct entra_app *app;
@@ -44,6 +45,7 @@ void entra_control_app(struct exchange *x)
 	if (exchange_json(x, &json))
 		return;
 	ret = entra_conf_app(id, json, &app, &e);
+	json_wipe(json);
 	if (!ret) {
 		pthread_mutex_lock(&n->lock);
 		known = entra_app_find(n, id);

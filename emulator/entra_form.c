@@ -73,15 +73,9 @@ static enum entra_error split(const struct emu_request *req, struct entra_form *
 static enum entra_error read_tenant(struct exchange *x, struct entra_form *f)
 {
 	struct text given = x->param[0];
-	const char *found;
 
-	f->any_tenant = text_is_case(given, "organizations") || text_is_case(given, "common");
-	pthread_mutex_lock(&x->emu->entra->lock);
-	found = f->any_tenant ? ENTRA_TENANT : entra_tenant(x->emu->entra, given);
-	if (found)
-		memcpy(f->tenant, found, strlen(found) + 1);
-	pthread_mutex_unlock(&x->emu->entra->lock);
-	if (found)
+	f->any_tenant = entra_any_tenant(given);
+	if (entra_tenant(x->emu->entra, given, f->tenant))
 		return ENTRA_OK;
 	snprintf(f->about, sizeof(f->about), "%.*s", (int)given.len, given.ptr);
 	return ENTRA_NO_TENANT;

@@ -32,10 +32,4 @@ const char *entra_form_need(struct entra_form *f, const char *name, enum entra_e
 /* Sets what an error is about, shortened. */
 void entra_form_about(struct entra_form *f, const char *about);
 
-static inline void entra_form_cleanup(struct entra_form *f)
-{
-	entra_form_clear(f);
-}
-#define _cleanup_form_ __attribute__((cleanup(entra_form_cleanup)))
-
 #endif

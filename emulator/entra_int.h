@@ -170,7 +170,7 @@ struct entra {
 	size_t next_assertion;
 };
 
-/* ---- entra_apps.c: call these with the lock ---- */
+/* ---- entra_apps.c: call those on applications with the lock; entra_tenant() takes it ---- */
 
 /* NULL when there is none of that id. */
 struct entra_app *entra_app_find(struct entra *n, const char *id);
@@ -180,8 +180,11 @@ int entra_app_put(struct entra *n, struct entra_app *app);
 bool entra_app_remove(struct entra *n, const char *id);
 void entra_app_free(struct entra_app *app);
 
-/* The tenant as its applications write it, or NULL when nothing is in it. */
-const char *entra_tenant(struct entra *n, struct text tenant);
+/* Whether it is one of the names that stand for all tenants. */
+bool entra_any_tenant(struct text tenant);
+
+/* The tenant as its applications write it; the service's own for all. false: nothing is in it. */
+bool entra_tenant(struct entra *n, struct text tenant, char out[ENTRA_ID_SIZE]);
 
 /* ---- entra_conf.c ---- */
 

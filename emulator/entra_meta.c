@@ -12,16 +12,8 @@ static bool find_tenant(struct exchange *x, char out[ENTRA_ID_SIZE])
 {
 	struct text given = x->param[0];
 	char about[ENTRA_TEXT_SIZE];
-	const char *found;
 
-	pthread_mutex_lock(&x->emu->entra->lock);
-	found = text_is_case(given, "organizations") || text_is_case(given, "common")
-			? ENTRA_TENANT
-			: entra_tenant(x->emu->entra, given);
-	if (found)
-		memcpy(out, found, strlen(found) + 1);
-	pthread_mutex_unlock(&x->emu->entra->lock);
-	if (found)
+	if (entra_tenant(x->emu->entra, given, out))
 		return true;
 	snprintf(about, sizeof(about), "%.*s", (int)given.len, given.ptr);
 	entra_error(x, ENTRA_NO_TENANT, about);

@@ -11,6 +11,7 @@
 
 #include <openssl/crypto.h>
 
+#include "client/base64.h"
 #include "client/cleanup.h"
 #include "emulator/jsonio.h"
 

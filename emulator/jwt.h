@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "client/buf.h"
 #include "client/err.h"
@@ -44,10 +43,6 @@ int64_t jwt_number(const struct jwt *j, const char *name);
 
 /* Appends a token with these JSON texts, signed with RS256. -EIO when signing failed. */
 int jwt_sign(const char *header, const char *claims, EVP_PKEY *key, struct buf *out);
-
-/* base64url without padding (RFC 7515 appendix C). decode takes padding too; -EINVAL. */
-int base64url_add(struct buf *b, const void *data, size_t len);
-ssize_t base64url_decode(const char *text, size_t len, unsigned char *out, size_t size);
 
 static inline void jwt_cleanup(struct jwt *j)
 {

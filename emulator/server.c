@@ -106,8 +106,8 @@ static void *arrival_new(void *cls, const char *uri, struct MHD_Connection *conn
 static void drop_body(struct arrival *a)
 {
 	atomic_fetch_sub(&a->server->bodies, a->body.len);
-	/* A form may hold a secret. */
-	if (entra_is_path(a->path))
+	/* Forms hold secrets, and so do applications that are set up. */
+	if (entra_is_path(a->path) || dispatch_is_control(a->path))
 		buf_wipe(&a->body);
 	else
 		buf_free(&a->body);
@@ -320,30 +320,44 @@ static void complete_free(struct complete *c)
 	free(c);
 }
 
-/* What needs no route to be told. false: the reply holds the error. */
-static bool check(struct complete *c)
+/* What is wrong with a request whatever its route. */
+struct objection {
+	int status; /* 0: nothing */
+	const char *code;
+	const char *message;
+};
+
+static struct objection find_objection(const struct complete *c)
 {
 	const struct arrival *a = c->arrival;
 
-	if (!dispatch_authorized(c->server->emu, &c->req))
-		return true; /* dispatch says so, whatever else is wrong */
 	if (a->too_large)
-		dispatch_error(&c->req, &c->reply, 413, "RequestEntityTooLarge",
-			       "The request content is too large.");
-	else if (a->too_busy)
-		dispatch_error(&c->req, &c->reply, 503, "ServerBusy",
-			       "Too much is being uploaded.");
-	else if (c->headers.too_many)
-		dispatch_error(&c->req, &c->reply, 431, "RequestHeadersTooLarge",
-			       "The request has too many headers.");
-	else if (a->too_long)
-		dispatch_error(&c->req, &c->reply, 414, "RequestUriTooLong",
-			       "The URL is too long.");
-	else if (c->query_error)
-		dispatch_error(&c->req, &c->reply, 400, "InvalidRequestUri",
-			       err_text(&c->error, c->query_error));
-	else
+		return (struct objection){413, "RequestEntityTooLarge",
+					  "The request content is too large."};
+	if (a->too_busy)
+		return (struct objection){503, "ServerBusy", "Too much is being uploaded."};
+	if (c->headers.too_many)
+		return (struct objection){431, "RequestHeadersTooLarge",
+					  "The request has too many headers."};
+	if (a->too_long)
+		return (struct objection){414, "RequestUriTooLong", "The URL is too long."};
+	if (c->query_error)
+		return (struct objection){400, "InvalidRequestUri",
+					  err_text(&c->error, c->query_error)};
+	return (struct objection){0};
+}
+
+/*
+ * false: the reply holds the error. Who may not ask is told so by dispatch, whatever else is wrong;
+ * that is found out here only when there is something else, since a token takes time to check.
+ */
+static bool check(struct complete *c)
+{
+	const struct objection o = find_objection(c);
+
+	if (!o.status || !dispatch_authorized(c->server->emu, &c->req))
 		return true;
+	dispatch_error(&c->req, &c->reply, o.status, o.code, o.message);
 	return false;
 }
 

@@ -14,6 +14,7 @@
 
 #include "client/cleanup.h"
 #include "client/log.h"
+#include "client/writeall.h"
 #include "emulator/emu.h"
 #include "fs/mount.h"
 #include "fs/options.h"
@@ -38,23 +39,6 @@ const char cmd_mount_help[] =
 struct report {
 	int fd; /* -1 in the foreground */
 };
-
-static bool write_all(int fd, const void *data, size_t len)
-{
-	const char *p = data;
-
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
 
 static int to_background(void)
 {
@@ -83,7 +67,7 @@ static int ready(void *arg)
 	if (rc)
 		return rc;
 	/* When the one that started us is gone (Ctrl-C), nobody wants this mount. */
-	if (!write_all(r->fd, &none, sizeof(none)))
+	if (write_all(r->fd, &none, sizeof(none)))
 		return -EPIPE;
 	close(r->fd);
 	r->fd = -1;
@@ -133,7 +117,7 @@ static int child(const struct options *o, int fd)
 	setsid();
 	signal(SIGPIPE, SIG_IGN);
 	rc = mount_serve(o, ready, &r, &e);
-	if (rc && r.fd >= 0 && !write_all(r.fd, &e, sizeof(e)))
+	if (rc && r.fd >= 0 && write_all(r.fd, &e, sizeof(e)))
 		return CMD_FAILED;
 	if (rc && r.fd < 0)
 		log_error("op=mount mountpoint=%s: %s", o->mountpoint, e.msg);

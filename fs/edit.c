@@ -12,6 +12,7 @@
 #include "cache/catalog.h"
 #include "client/cleanup.h"
 #include "client/log.h"
+#include "client/writeall.h"
 #include "fs/attr.h"
 #include "fs/change.h"
 #include "fs/edits.h"
@@ -57,21 +58,6 @@ int edit_allowed(struct fsys *fs, struct node *n, struct err *e)
 }
 
 /* ---- bytes onto the disk ---- */
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 static int write_context_file(struct fsys *fs, struct node *n, int fd, struct call *c,
 			      struct err *e)

@@ -10,6 +10,7 @@
 
 #include "client/cleanup.h"
 #include "client/log.h"
+#include "client/writeall.h"
 #include "fs/local.h"
 #include "fs/upper.h"
 
@@ -103,17 +104,7 @@ int stage_add_text(struct stage *s, const char *rel, const char *text, size_t le
 {
 	_cleanup_close_ int fd = stage_create(s, rel);
 
-	if (fd < 0)
-		return fd;
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return fd < 0 ? fd : write_all(fd, text, len);
 }
 
 int stage_add_file(struct stage *s, const char *rel, const char *from)

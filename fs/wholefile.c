@@ -9,6 +9,7 @@
 
 #include "client/cleanup.h"
 #include "client/clock.h"
+#include "client/writeall.h"
 
 enum { TEMP_SIZE = 40, TRIES = 100 };
 
@@ -31,21 +32,6 @@ static int open_temp(int dir, char temp[TEMP_SIZE])
 			break;
 	}
 	return fd < 0 ? -errno : fd;
-}
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
 }
 
 static int fill(int fd, const struct wholefile *file)

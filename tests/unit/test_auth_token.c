@@ -14,6 +14,7 @@
 
 #include "client/auth_env.h"
 #include "client/clock.h"
+#include "client/jsonwipe.h"
 #include "client/redact.h"
 
 enum { SLACK_S = 5 };
@@ -171,7 +172,7 @@ static void test_the_cli_s_names(void **state)
 	assert_int_equal(auth_token_parse_json(json, &names, 0, time(NULL), &t, NULL), 0);
 	assert_true(t.expires > 1790 * NS_PER_S && t.expires < 1810 * NS_PER_S);
 	auth_token_clear(&t);
-	auth_json_free(json);
+	json_wipe(json);
 }
 
 static void test_redaction(void **state)

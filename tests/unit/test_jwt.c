@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "client/base64.h"
+
 enum { KEY_BITS = 2048 };
 
 struct keys {

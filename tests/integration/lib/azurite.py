@@ -1,12 +1,10 @@
 """Azurite, Microsoft's emulator of Azure Storage, and a service whose datastores lead to it."""
 import base64
-import ctypes
 import http.client
 import json
 import os
 import re
 import secrets
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,13 +13,11 @@ from urllib.parse import urlsplit
 from lib.blobs import Blobs
 from lib.forward import Forwarder
 from lib.js import require_packages
-from lib.mount import sandbox_env, wait_until
+from lib.mount import end_with_tests, sandbox_env, wait_until
 from lib.service import REQUEST_SECONDS, Response
 
 ACCOUNT = "azuriteaccount"
 UP_SECONDS = 90
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Azurite:
@@ -38,7 +34,7 @@ class Azurite:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True,
-                                            preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
+                                            preexec_fn=end_with_tests)
         try:
             found = wait_until(self._listening, UP_SECONDS, "Azurite")
         except BaseException:

@@ -18,6 +18,11 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def end_with_tests():
+    """For preexec_fn: SIGTERM when the thread that starts the process ends, however it does."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class MountError(AssertionError):
     """The mount did not start, did not end, or did not end well; with its log."""
 
@@ -159,7 +164,7 @@ class Mount(Sandbox):
             self.process = subprocess.Popen(
                 self.command(), env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
+                preexec_fn=end_with_tests)
         wait_until(lambda: is_mounted(self.path) or self.process.poll() is not None, UP_SECONDS,
                    "the mount")
         if self.process.poll() is not None:

@@ -1,5 +1,4 @@
 """`mlenvfs serve` as a child process, and the requests that tests make to it."""
-import ctypes
 import http.client
 import json
 import os
@@ -19,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 from lib.assets import Asset, content_hash, context_files
 from lib.blobs import ACCOUNT, Blobs
-from lib.mount import SANITIZER_WORDS, sandbox_env
+from lib.mount import SANITIZER_WORDS, end_with_tests, sandbox_env
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 GROUP = "local"
@@ -31,8 +30,6 @@ DATA_PLANE = "/mferp/managementfrontend"
 UP_SECONDS = 60
 DOWN_SECONDS = 30
 REQUEST_SECONDS = 60
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ServiceError(AssertionError):
@@ -101,7 +98,7 @@ class Service:
             self.process = subprocess.Popen(
                 self.command(port), env=self.env, stdin=subprocess.DEVNULL, stderr=log,
                 stdout=subprocess.PIPE, start_new_session=True,
-                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
+                preexec_fn=end_with_tests)
         line = self._first_line()
         match = re.fullmatch(rf"listening on {self.scheme}://(127\.0\.0\.1):(\d+)\n", line)
         if not match:
