@@ -14,10 +14,12 @@ struct edits;
 struct freenames;
 struct journal;
 struct kept;
+struct listed;
 struct local;
 struct seen;
 struct settle;
 struct turns;
+struct upcalls;
 struct upper_run;
 struct source;
 struct handles;
@@ -27,6 +29,14 @@ struct whiteouts;
 
 /* How long the kernel may keep what cannot change. */
 #define FSYS_FOREVER_S 86400.0
+
+/* What this kernel can do without; all false until it has said so. */
+struct fsys_kernel {
+	atomic_bool no_opendir; /* names of directories are cached without being opened */
+	atomic_bool no_open;    /* files are read without being opened; read-only mounts only */
+	atomic_bool symlinks;   /* it caches where they lead */
+	atomic_bool store;      /* content can be given to it unasked */
+};
 
 struct fsys {
 	struct catalog *catalog;
@@ -45,6 +55,9 @@ struct fsys {
 	struct node_table *nodes;
 	struct handles *handles;
 	struct notify *notify;
+	struct listed *listed;       /* directories that are being read */
+	struct upcalls *upcalls;     /* what the kernel asked; NULL: it is not counted */
+	struct fsys_kernel kernel;   /* what it can do */
 	struct whiteouts *whiteouts; /* names removed here: group is the version's directory, or the
 					environment's for `latest` and versions */
 	struct whiteouts *emptied;   /* environments emptied in .archived: group is .archived */

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fs/tree.h"
-
 struct handles {
 	pthread_mutex_t lock;
 	struct handle *first; /* protected by lock */
@@ -24,7 +22,6 @@ struct handles *handles_new(void)
 
 static void release(struct handle *h)
 {
-	listing_free(h->listing);
 	free(h->text);
 	if (h->fd >= 0)
 		close(h->fd);

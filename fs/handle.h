@@ -1,5 +1,5 @@
 /*
- * handle - what an open file or directory holds, and a list of all that are open: an unmount may
+ * handle - what an open file holds, and a list of all that are open: an unmount may
  * come before the last release, and nothing may be left behind then.
  */
 #ifndef MLENVFS_FS_HANDLE_H
@@ -14,11 +14,9 @@
 #include "fs/proc.h"
 
 struct handles;
-struct listing;
 
 struct handle {
-	struct listing *listing; /* a directory: owned */
-	char *text;              /* a rendered file: owned; NULL for a context file */
+	char *text; /* a rendered file: owned; NULL for a context file */
 	size_t size;
 	int fd;             /* a local file; -1: it is none. handle_set_file() sets this, */
 	uint64_t ino;       /* the local file's number, */

@@ -47,6 +47,7 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int link_target(struct fsys *fs, struct node *n, struct call *c, struct buf *out,
 		       struct err *e)
 {
+	struct version_list *versions;
 	char name[NAME_SIZE];
 	struct version *v;
 	int rc;
@@ -61,9 +62,18 @@ static int link_target(struct fsys *fs, struct node *n, struct call *c, struct b
 		return ops_local_readlink(fs, n, out);
 	if (n->kind != NODE_LATEST)
 		return -EINVAL;
-	rc = tree_latest(fs, n->parent, c, &v, e);
-	if (rc)
-		return rc;
+	/*
+	 * Of what is known: the lookup before this has asked where that was old. The kernel keeps
+	 * the page of a link locked until this is answered, and notify_link() waits for it.
+	 */
+	if (!catalog_peek_versions(fs->catalog, n->scope, n->parent->name, &versions)) {
+		rc = tree_latest(fs, n->parent, c, &v, e);
+		if (rc)
+			return rc;
+	} else {
+		v = version_ref(version_list_latest(versions));
+		version_list_unref(versions);
+	}
 	if (!v)
 		return -ENOENT;
 	name_encode(NAME_VERSION, v->version, strlen(v->version), name);
@@ -157,6 +167,11 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
+	/* The kernel asks no more, and reads without a handle. */
+	if (fs->kernel.no_open) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	h = handle_new(fs->handles);
 	if (!h) {
 		fuse_reply_err(req, ENOMEM);
@@ -201,27 +216,51 @@ static void read_context(fuse_req_t req, struct node *n, size_t size, uint64_t o
 		fuse_reply_buf(req, data.data, data.len);
 }
 
+static void reply_part(fuse_req_t req, const char *text, size_t len, size_t size, off_t off)
+{
+	_cleanup_buf_ struct buf data = BUF_INIT(size);
+	size_t left = (uint64_t)off < len ? len - (size_t)off : 0;
+
+	/* A copy: the reader may close, and the text be freed, before the reply's write returns. */
+	if (buf_add(&data, text + (left ? off : 0), left < size ? left : size))
+		fuse_reply_err(req, ENOMEM);
+	else
+		fuse_reply_buf(req, data.data, data.len);
+}
+
+/* A file that was not opened: its text is made for each request, of which small files need one. */
+static void read_unopened(fuse_req_t req, struct node *n, size_t size, off_t off)
+{
+	struct fsys *fs = ops_fsys(req);
+	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
+	struct err e = ERR_INIT;
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = tree_refresh(fs, n, &w.call, &e);
+	ops_wait_end(&w);
+	if (!rc)
+		rc = shown_text(fs, n->parent, n->kind, &text);
+	if (rc)
+		ops_reply_error(req, "read", n, NULL, rc, &e);
+	else
+		reply_part(req, text.data, text.len, size, off);
+}
+
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct node *n = ops_node(req, ino);
 	const struct handle *h = handle_of(fi->fh);
-	_cleanup_buf_ struct buf data = BUF_INIT(size);
-	size_t left;
 
 	if (!n)
 		return;
-	if (h->fd >= 0) {
+	if (h && h->fd >= 0)
 		ops_local_read(req, h, size, off);
-		return;
-	}
-	if (!h->text) {
+	else if (n->kind == NODE_CONTEXT)
 		read_context(req, n, size, (uint64_t)off);
-		return;
-	}
-	left = (uint64_t)off < h->size ? h->size - (size_t)off : 0;
-	/* A copy: the reader may close, and the text be freed, before the reply's write returns. */
-	if (buf_add(&data, h->text + (left ? off : 0), left < size ? left : size))
-		fuse_reply_err(req, ENOMEM);
+	else if (h)
+		reply_part(req, h->text, h->size, size, off);
 	else
-		fuse_reply_buf(req, data.data, data.len);
+		read_unopened(req, n, size, off);
 }
