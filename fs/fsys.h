@@ -35,6 +35,7 @@ struct fsys_kernel {
 	atomic_bool no_opendir; /* names of directories are cached without being opened */
 	atomic_bool no_open;    /* files are read without being opened; read-only mounts only */
 	atomic_bool symlinks;   /* it caches where they lead */
+	atomic_bool no_flush;   /* readers close without a request */
 	atomic_bool store;      /* content can be given to it unasked */
 };
 
@@ -57,7 +58,8 @@ struct fsys {
 	struct notify *notify;
 	struct listed *listed;       /* directories that are being read */
 	struct upcalls *upcalls;     /* what the kernel asked; NULL: it is not counted */
-	struct fsys_kernel kernel;   /* what it can do */
+	struct fsys_kernel kernel;   /* what it can do, */
+	const char *without;         /* and what of that is not to be used, for measuring it */
 	struct whiteouts *whiteouts; /* names removed here: group is the version's directory, or the
 					environment's for `latest` and versions */
 	struct whiteouts *emptied;   /* environments emptied in .archived: group is .archived */

@@ -236,6 +236,7 @@ static void fill_fsys(struct mount *m)
 		.notify = m->notify,
 		.listed = m->listed,
 		.upcalls = &m->upcalls,
+		.without = getenv("MLENVFS_WITHOUT"),
 		.whiteouts = m->whiteouts,
 		.emptied = m->emptied,
 		.delete_permanent = o->delete_permanent,

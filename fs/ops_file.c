@@ -190,7 +190,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->keep_cache = n->kind != NODE_BUILD_LOG && n->kind != NODE_LOCAL &&
 			 !node_was_edited(fs->nodes, n);
 	/* Nothing is decided when a reader closes. */
-	fi->noflush = !h->writing;
+	fi->noflush = !h->writing && fs->kernel.no_flush;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_free(fs->handles, h);
 }

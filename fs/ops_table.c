@@ -5,12 +5,19 @@
 #include "fs/ops.h"
 
 #include <fcntl.h>
+#include <string.h>
 
 #include "fs/handle.h"
 #include "fs/listed.h"
 #include "fs/notify.h"
 #include "fs/upcalls.h"
 #include "fs/xattr.h"
+
+/* For measuring what each is worth: MLENVFS_WITHOUT=opendir,store (docs/kernel.md). */
+static bool wanted(const struct fsys *fs, const char *what)
+{
+	return !fs->without || !strstr(fs->without, what);
+}
 
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -22,12 +29,17 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	if (!(conn->capable & FUSE_CAP_AUTO_INVAL_DATA))
 		return;
 	conn->want |= FUSE_CAP_AUTO_INVAL_DATA;
-	atomic_store(&fs->kernel.no_opendir, conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT);
-	atomic_store(&fs->kernel.no_open, !fs->local && conn->capable & FUSE_CAP_NO_OPEN_SUPPORT);
-	if (conn->capable & FUSE_CAP_CACHE_SYMLINKS)
+	atomic_store(&fs->kernel.no_opendir,
+		     conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT && wanted(fs, "opendir"));
+	/* Reading a file changes nothing there: nobody has to know of the opening. */
+	atomic_store(&fs->kernel.no_open, !fs->local && conn->capable & FUSE_CAP_NO_OPEN_SUPPORT &&
+						  wanted(fs, "noopen"));
+	if (conn->capable & FUSE_CAP_CACHE_SYMLINKS && wanted(fs, "symlinks")) {
 		conn->want |= FUSE_CAP_CACHE_SYMLINKS;
-	atomic_store(&fs->kernel.symlinks, conn->capable & FUSE_CAP_CACHE_SYMLINKS);
-	atomic_store(&fs->kernel.store, true);
+		atomic_store(&fs->kernel.symlinks, true);
+	}
+	atomic_store(&fs->kernel.no_flush, wanted(fs, "flush"));
+	atomic_store(&fs->kernel.store, wanted(fs, "store"));
 }
 
 static struct fsys *count(fuse_req_t req, enum upcall kind)
