@@ -25,6 +25,8 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 
 	/* Saving decides at flush, which writeback caching would defer or hide. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+	if (!wanted(fs, "readdirplus"))
+		conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS;
 	/* What is kept of a directory or file is looked at again when its time or size moved. */
 	if (!(conn->capable & FUSE_CAP_AUTO_INVAL_DATA))
 		return;

@@ -5,12 +5,13 @@ docs/benchmark.md and docs/benchmark.svg. `make bench` builds what is needed and
 
     bench.py [--quick] [--out DIRECTORY] [--only PART[,PART...]]
 
-Parts: warm, cold, save, scale. What is not installed here is left out, and said so. Nothing asks
+Parts: warm, options, cold, save, scale. What is not installed here is left out, and said so. Nothing asks
 for root but the rows that need caches emptied: those are left out otherwise.
 """
 import argparse
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from lib.service import Service  # noqa: E402
 BINARY = ROOT / "build/release/mlenvfs"
 LOOPS = ROOT / "build/release/tests/bench/loops"
 FAR_MS = 20
+SLOW_SECONDS = 0.5
 ENVS, VERSIONS, CONTEXTS = 90, 4, 5
 FAR_ENVS, FAR_VERSIONS = 25, 2
 MANY_ENVS, MANY_VERSIONS = 10000, 10
@@ -44,6 +46,10 @@ WARM = {
     "rsync -a, nothing changed": "rsync -a ./ {to}/",
 }
 ONE = "cat of one spec.yml, in a new process"
+WITHOUT = (("opendir", False, "find"), ("readdirplus", False, "a first find"), ("symlinks", False, "ls -lR"), ("flush", False, "cat"),
+           ("noopen", True, "cat"), ("noopen", True, "grep -r"), ("store", True, "grep -r after a find"))
+WITHOUT_WORDS = {"opendir": "with opendir", "readdirplus": "without readdirplus", "symlinks": "symlinks not cached",
+                 "flush": "with flush", "noopen": "with open", "store": "nothing given unasked"}
 LOOPED = {"stat": "stat", "open-read-close": "read"}
 
 
@@ -52,7 +58,7 @@ class Bench:
 
     def __init__(self, base, quick):
         self.base, self.quick = Path(base), quick
-        self.results, self.counts, self.facts, self.notes = {}, {}, {}, []
+        self.results, self.counts, self.facts, self.options, self.notes = {}, {}, {}, {}, []
         self.rounds = 3 if quick else 9
         self.patience = 1.0 if quick else 3.0  # seconds for one row of one system
         self.loop_seconds = 0.2 if quick else 0.5
@@ -86,8 +92,9 @@ def timed(command, cwd):
 class Ours(systems.System):
     """A mount by mlenvfs; .path is the workspace in it."""
 
-    def __init__(self, name, service, **options):
-        self.name, self.mounted = name, Mount(BINARY, service=service, options={"refresh": 3600, **options}, start=False)
+    def __init__(self, name, service, env=None, **options):
+        self.name = name
+        self.mounted = Mount(BINARY, service=service, options={"refresh": 3600, **options}, env=env, start=False)
         self.path = self.mounted.local
 
     def start(self):
@@ -137,8 +144,8 @@ def warm_rounds(bench, all_systems, row, command):
     """In turn, so that what else the machine does meets all of them; slow ones less often."""
     spent = {system.name: 0.0 for system in all_systems}
     for system in all_systems:
-        timed(command.replace("{to}", str(system.copy)), system.path)
-        timed(command.replace("{to}", str(system.copy)), system.path)
+        if timed(command.replace("{to}", str(system.copy)), system.path) < SLOW_SECONDS:
+            timed(command.replace("{to}", str(system.copy)), system.path)
     for _ in range(bench.rounds):
         for system in all_systems:
             if spent[system.name] > bench.patience:
@@ -216,6 +223,43 @@ def measure_warm(bench, all_systems, memory):
     for row, how in LOOPED.items():
         for threads in (1, 8):
             loops(bench, all_systems, f"{row}, {threads} thread{'s' if threads > 1 else ''}", how, threads)
+
+
+# ---- what each way of using the kernel is worth ----
+
+
+def without(bench):
+    """Two mounts that differ in one thing, in turn."""
+    say("what each option is worth")
+    with Service(BINARY) as service:
+        trees.publish(service, 40, 4)
+        trees.publish_contexts(service, 5, bench.directory("contexts"))
+        for what, ro, row in WITHOUT:
+            for _ in range(2 if bench.quick else 3):
+                for left_out in (False, True):
+                    found = measure_without(bench, service, what if left_out else "", ro, row)
+                    bench.options.setdefault((f"{row}{', ro' if ro else ''}", what), {}).setdefault(left_out, []).append(found)
+
+
+def measure_without(bench, service, what, ro, row):
+    """(seconds, requests of the kernel) of one run of a row, without one thing."""
+    with Ours("", service, env={"MLENVFS_WITHOUT": what}, ro=ro) as system:
+        if row == "grep -r after a find":
+            timed("find .", system.path)
+            before = system.asked()
+            took = timed(WARM["grep -r"], system.path)
+        elif row == "a first find":
+            before = system.asked()
+            took = timed("find .", system.path)
+        else:
+            command = "cat */*/*.yml" if row == "cat" else WARM[row]
+            times = [timed(command, system.path) for _ in range(5 if bench.quick else 9)]
+            before = system.asked()
+            times.append(timed(command, system.path))
+            took = statistics.median(times[2:])
+        time.sleep(0.2)
+        asked = sum(n - before.get(name, 0) for name, n in system.asked().items())
+    return took, asked
 
 
 # ---- nothing known ----
@@ -363,7 +407,7 @@ def scale(bench):
     bench.facts["many"] = (environments, MANY_VERSIONS)
 
 
-PARTS = {"warm": warm, "cold": cold, "save": save, "scale": scale}
+PARTS = {"warm": warm, "options": without, "cold": cold, "save": save, "scale": scale}
 
 
 def main():

@@ -132,6 +132,18 @@ def upcalls(figures):
     return lines
 
 
+def options(bench):
+    """What each option of the kernel is worth: the same command without it."""
+    from bench import WITHOUT_WORDS  # pylint: disable=import-outside-toplevel
+
+    lines = ["| work | ms | requests | without it | ms | requests | |", "|---|---|---|---|---|---|---|"]
+    for (row, what), found in bench.options.items():
+        as_is, left_out = (tuple(statistics.median(values) for values in zip(*found[which])) for which in (False, True))
+        lines.append(f"| {row} | {number(ms(as_is[0]))} | {number(as_is[1])} | {WITHOUT_WORDS[what]} | {number(ms(left_out[0]))} | "
+                     f"{number(left_out[1])} | {number(left_out[0] / as_is[0])}× |")
+    return lines
+
+
 def requests(figures):
     return [f"- {row}: {counts['requests']} requests to the service" for row, counts in figures.bench.counts.items()
             if isinstance(counts.get("requests"), int)]
@@ -164,6 +176,8 @@ def write(bench, out):
     if "daemons" in facts:
         lines += ["", "| daemon, after all warm rows | MB | seconds of CPU |", "|---|---|---|"]
         lines += [f"| {name} | {memory / 1e6:.0f} | {cpu:.1f} |" for name, (memory, cpu) in facts["daemons"].items()]
+    if bench.options:
+        lines += ["", "## What each use of the kernel is worth", "", "The same work with and without it ([kernel.md](kernel.md)).", "", *options(bench)]
     cold = sorted(row for row in bench.results if "delay" in row or FAR in row)
     lines += ["", "## Cold", "", f"Milliseconds. Nothing is known at the start; \"{FAR}\": every request to the server takes so much longer. (ext4: unmounted in between.)", ""]
     lines += table(figures, cold, None, "ms")

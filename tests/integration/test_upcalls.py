@@ -12,6 +12,7 @@ import pytest
 
 from lib.mount import wait_until
 from lib.service import Service
+from lib.steps import upload_blobs
 
 CONDA = "channels:\n- conda-forge\ndependencies:\n- python=3.11\n"
 ENVS = ("plain", "with-conda")
@@ -337,3 +338,44 @@ def test_reading_everything_after_a_walk_makes_no_request(fresh):
     service.reset_counters()
     assert run(mount, "grep", "-rl", "image", "local").count("spec.yml") == 2 * len(ENVS)
     assert service.counters()["total"] == 0
+
+
+# ---- requests that somebody who goes through everything will make are made ahead ----
+
+
+def contexts(service, environments=6, versions=2, files=5):
+    """Environments with build contexts of some files each."""
+    for i in range(environments):
+        for version in range(1, versions + 1):
+            content = {f"file-{n}": f"{i} {version} {n}\n".encode() for n in range(files - 1)}
+            uri = upload_blobs(service, f"context-{i}-{version}/", {"Dockerfile": b"FROM busybox\n", **content})
+            service.put_version(f"env-{i}", str(version), {"build": {"contextUri": uri, "dockerfilePath": "Dockerfile"}})
+    return environments * versions
+
+
+def test_a_walk_through_build_contexts_asks_for_several_at_once(service, make_mount):
+    number = contexts(service)
+    service.set_faults({"delay_ms": 20})
+    mount = make_mount(service=service, options={"refresh": 3600, "ro": True})
+    service.reset_counters()
+    found = run(mount, "find", "local", "-name", "file-0").splitlines()
+    counters = service.counters()
+    assert len(found) == number
+    assert counters["routes"]["GET blobs"] == number, "each is listed once"
+    assert counters["at_once"] > 2
+    assert "GET blob" not in counters["routes"], "no file is fetched by a find"
+    service.reset_counters()
+    assert run(mount, "grep", "-rc", "busybox", "local").count("Dockerfile:1") == number
+    counters = service.counters()
+    assert counters["routes"] == {"GET blob": 5 * number}, "each file is fetched once"
+    assert counters["at_once"] > 2
+
+
+def test_a_single_look_fetches_nothing_more(service, make_mount):
+    contexts(service, environments=3)
+    mount = make_mount(service=service, options={"refresh": 3600})
+    os.listdir(mount.local / "env-1")
+    service.reset_counters()
+    assert (mount.local / "env-1/1/context/file-2").read_bytes() == b"1 1 2\n"
+    routes = service.counters()["routes"]
+    assert routes["GET blobs"] == 1 and routes["GET blob"] == 1, routes
