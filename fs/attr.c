@@ -19,7 +19,7 @@
 
 enum { BLOCK = 512, PREFERRED_IO = 128 * 1024, FUSE_ROOT_INO = 1 };
 
-/* Seconds that the attributes of a log may be kept: it can grow. */
+/* Seconds that the attributes of a derived file may be kept while copies of it are taken. */
 #define GROWING_S 1.0
 
 static bool writable(const struct node *n)
@@ -70,6 +70,7 @@ static double list_timeout(struct fsys *fs, struct node *n)
 		left = catalog_left(fs->catalog, n->scope, NULL);
 		break;
 	case NODE_SPEC:
+	case NODE_BUILD_LOG:
 		left = catalog_left(fs->catalog, n->scope, n->parent->parent->name);
 		break;
 	default:
@@ -143,9 +144,10 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 	}
 	if (!rc)
 		rc = shown_stat(fs, n, v, st);
-	if (n->kind == NODE_SPEC)
+	/* A log grows only while an image is built, and of that nothing is known here yet. */
+	if (n->kind == NODE_SPEC || n->kind == NODE_BUILD_LOG)
 		*timeout = list_timeout(fs, n);
-	if (n->kind == NODE_BUILD_LOG || (n->kind == NODE_DOCKERFILE && st->st_mode & S_IWUSR))
+	if (st->st_mode & S_IWUSR && (n->kind == NODE_DOCKERFILE || n->kind == NODE_BUILD_LOG))
 		*timeout = GROWING_S < fs->refresh_s ? GROWING_S : fs->refresh_s;
 	version_unref(v);
 	return rc;
