@@ -47,7 +47,7 @@ class System:
     """Something that shows the tree at .path. Peers show a copy that lies at `source`."""
 
     name = ""
-    package = ""
+    broken = False  # could not do what others could
 
     def __init__(self, base, source=None, delay_ms=0):
         self.base, self.source, self.delay_ms = Path(base), source, delay_ms

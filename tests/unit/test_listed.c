@@ -89,7 +89,8 @@ static void test_nothing_is_kept_where_something_goes_on(void **state)
 	other = fsys_node(f, "ws/f/1");
 	node_list(f->fs.nodes, two->ino);
 	listed_touch(&f->fs, one);
-	assert_false(node_unlist(f->fs.nodes, two->ino)); /* it may show what is made in the other */
+	assert_false(
+		node_unlist(f->fs.nodes, two->ino)); /* it may show what is made in the other */
 	assert_false(read_all(f, two));
 	assert_false(read_all(f, fsys_node(f, "ws/e")));
 	assert_false(read_all(f, fsys_node(f, "ws")));
