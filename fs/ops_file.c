@@ -102,19 +102,6 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, buf_str(&target));
 }
 
-static int open_text(struct fsys *fs, struct node *n, struct handle *h)
-{
-	struct buf text = BUF_INIT(RENDER_MAX);
-	int rc = shown_text(fs, n->parent, n->kind, &text);
-
-	if (!rc) {
-		h->text = buf_steal(&text, &h->size);
-		rc = h->text ? 0 : -ENOMEM;
-	}
-	buf_free(&text);
-	return rc;
-}
-
 static void note_seen(struct fsys *fs, struct node *n, pid_t by)
 {
 	struct version *v =
@@ -124,8 +111,8 @@ static void note_seen(struct fsys *fs, struct node *n, pid_t by)
 	version_unref(v);
 }
 
-static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call *c,
-			  struct handle *h, struct err *e)
+/* Its text is made when it is read: most of what is opened again is in the kernel's cache. */
+static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call *c, struct err *e)
 {
 	int rc;
 
@@ -136,7 +123,7 @@ static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call
 	rc = tree_refresh(fs, n, c, e);
 	if (!rc)
 		note_seen(fs, n, by);
-	return rc ? rc : open_text(fs, n, h);
+	return rc;
 }
 
 static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
@@ -153,7 +140,7 @@ static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struc
 		if (rc != -ESTALE || n->kind == NODE_LOCAL)
 			return rc;
 	}
-	return open_published(fs, n, by, c, h, e);
+	return open_published(fs, n, by, c, e);
 }
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -228,30 +215,57 @@ static void reply_part(fuse_req_t req, const char *text, size_t len, size_t size
 		fuse_reply_buf(req, data.data, data.len);
 }
 
-/* A file that was not opened: its text is made for each request, of which small files need one. */
-static void read_unopened(fuse_req_t req, struct node *n, size_t size, off_t off)
+static int make_text(fuse_req_t req, struct node *n, struct buf *text, struct err *e)
 {
 	struct fsys *fs = ops_fsys(req);
-	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
-	struct err e = ERR_INIT;
 	struct ops_wait w;
 	int rc;
 
 	ops_wait_begin(&w, req);
-	rc = tree_refresh(fs, n, &w.call, &e);
+	rc = tree_refresh(fs, n, &w.call, e);
 	ops_wait_end(&w);
-	if (!rc)
-		rc = shown_text(fs, n->parent, n->kind, &text);
-	if (rc)
+	return rc ? rc : shown_text(fs, n->parent, n->kind, text);
+}
+
+/*
+ * The same text for all reads of one handle. Without a handle it is made for each request, of which
+ * small files need one.
+ */
+static void read_text(fuse_req_t req, struct node *n, struct handle *h, size_t size, off_t off)
+{
+	struct handles *hs = ops_fsys(req)->handles;
+	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
+	struct err e = ERR_INIT;
+	size_t len = 0;
+	const char *kept = h ? handle_text(hs, h, &len) : NULL;
+	char *made;
+	int rc;
+
+	if (kept) {
+		reply_part(req, kept, len, size, off);
+		return;
+	}
+	rc = make_text(req, n, &text, &e);
+	if (rc) {
 		ops_reply_error(req, "read", n, NULL, rc, &e);
-	else
+		return;
+	}
+	if (!h) {
 		reply_part(req, text.data, text.len, size, off);
+		return;
+	}
+	made = buf_steal(&text, &len);
+	kept = made ? handle_keep_text(hs, h, made, &len) : NULL;
+	if (kept)
+		reply_part(req, kept, len, size, off);
+	else
+		fuse_reply_err(req, ENOMEM);
 }
 
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct node *n = ops_node(req, ino);
-	const struct handle *h = handle_of(fi->fh);
+	struct handle *h = handle_of(fi->fh);
 
 	if (!n)
 		return;
@@ -259,8 +273,6 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 		ops_local_read(req, h, size, off);
 	else if (n->kind == NODE_CONTEXT)
 		read_context(req, n, size, (uint64_t)off);
-	else if (h)
-		reply_part(req, h->text, h->size, size, off);
 	else
-		read_unopened(req, n, size, off);
+		read_text(req, n, h, size, off);
 }

@@ -219,7 +219,7 @@ def warm(bench):
 
 
 def file_system(path):
-    return subprocess.run(["findmnt", "-no", "FSTYPE", "-T", path], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(["findmnt", "-no", "FSTYPE", "-T", path], capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
 def measure_warm(bench, all_systems, memory):
@@ -326,7 +326,6 @@ def cold_ours(bench, service, tag, copy):
                 bench.add(rows[what], "mlenvfs", timed(COLD[what], system.path))
                 bench.counts.setdefault(rows[what], {})["requests"] = service.counters()["total"]
                 if what == "find":
-                    bench.add(f"grep -r right after the first find, {tag}", "mlenvfs", timed(COLD["grep -r"], system.path))
                     system.again()
                     service.reset_counters()
                     bench.add(f"find after a remount, {tag}", "mlenvfs", timed(COLD["find"], system.path))
@@ -334,6 +333,18 @@ def cold_ours(bench, service, tag, copy):
                     system.again()
                     row = f"rsync -a, nothing changed, after a remount, {tag}"
                     bench.add(row, "mlenvfs", timed(COLD["rsync -a, nothing changed"].replace("{to}", str(copy)), system.path))
+
+
+def grep_after_find(bench, service):
+    """Read-only and writable in turn."""
+    for _ in range(3 if bench.quick else 7):
+        for name, ro in (("mlenvfs", False), ("mlenvfs -o ro", True)):
+            with Ours(name, service, ro=ro) as system:
+                timed("find .", system.path)
+                before = system.asked()
+                row = "grep -r right after the first find, no delay"
+                bench.add(row, name, timed(COLD["grep -r"], system.path))
+                bench.counts.setdefault(row, {})[name] = {what: n - before.get(what, 0) for what, n in system.asked().items() if n > before.get(what, 0)}
 
 
 def cold_native(bench, tree, copy):
@@ -378,6 +389,7 @@ def cold(bench):
                 bench.add("grep -r right after the first find, no delay", "tmpfs", timed(COLD["grep -r"], memory / "tree"))
             cold_native(bench, bench.base / "far", memory / "copy")
             cold_ours(bench, service, "no delay", memory / "copy")
+            grep_after_find(bench, service)
             service.set_faults({"delay_ms": FAR_MS})
             cold_ours(bench, service, f"{FAR_MS} ms", memory / "copy")
             service.set_faults()
