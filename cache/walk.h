@@ -4,7 +4,7 @@
  * a single one costs no request more.
  *
  * Two walks are followed: of context lists, in each scope, and of files read. The second thing
- * in the order of the lists starts it with a window of 2; that doubles with each that follows, up
+ * in the order of the lists starts it with a window of 4; that doubles with each that follows, up
  * to readahead_max. What is fetched ahead waits behind what somebody waits for.
  *
  * Called under the catalog's lock.
