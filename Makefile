@@ -2,6 +2,7 @@
 #   make            the program             make SAN=address|thread   a sanitizer flavour
 #   make run/stop   the tour in ./mnt       make test                 unit and integration tests
 #   make check      format and static analysis
+#   make bench      measure it beside ext4, tmpfs and its peers
 
 CC       ?= cc
 PREFIX   ?= /usr/local
@@ -67,6 +68,7 @@ MODEL_OBJS   := $(patsubst %.c,$(B)/%.o,$(wildcard tests/model/*.c))
 MODEL_BIN    := $(B)/tests/model/test_model
 # It has one thread: the thread sanitizer would see nothing.
 TESTED_MODEL := $(if $(filter thread,$(SAN)),,$(MODEL_BIN))
+BENCH_BINS   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 FUZZ_BINS    := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 
 all: $(BIN)
@@ -103,6 +105,10 @@ $(MODEL_BIN): $(MODEL_OBJS) $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs cmocka)
 
+$(B)/tests/bench/%: $(B)/tests/bench/%.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -122,7 +128,7 @@ fuzz-bins: $(FUZZ_BINS)
 
 # Arguments for pytest: files, or -k WORDS; the default is every integration test.
 TESTS    ?= tests/integration
-C_FILES   = $(wildcard $(foreach d,$(DIRS) tests/unit tests/model tests/tools tests/fuzz,$(d)/*.[ch]))
+C_FILES   = $(wildcard $(foreach d,$(DIRS) tests/unit tests/model tests/tools tests/fuzz tests/bench,$(d)/*.[ch]))
 SH_FILES  = $(shell grep -lE '^\#!.*[/ ](ba)?sh' -r scripts .ci tests/slow)
 TIDY_JOBS ?= 2
 
@@ -145,6 +151,11 @@ tsan-test:
 # Sequences of operations against the reference model; MODEL_SEED, MODEL_RUNS and MODEL_OPS repeat or extend a run.
 model: model-bin
 	$(Q)$(MODEL_BIN)
+
+# Everything measured anew, beside the peers that are installed, in less than ten minutes: docs/benchmark.md and
+# its plot. BENCH='--quick --out /tmp/x' or BENCH='--only cold' for less.
+bench: $(BIN) $(BENCH_BINS)
+	$(Q)$(PYTHON) tests/bench/bench.py $(BENCH)
 
 # Mutated inputs for the parsers, 20,000 each; FUZZ_SEED and FUZZ_RUNS repeat or extend a run.
 fuzz:
@@ -202,5 +213,5 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: run stop test model asan-test tsan-test fuzz fuzz-run install uninstall clean
+.PHONY: run stop test model bench asan-test tsan-test fuzz fuzz-run install uninstall clean
 .PHONY: check check-format check-includes check-banned check-scripts check-man check-cppcheck check-tidy

@@ -136,6 +136,8 @@ static void block_ahead(struct catalog *c, const struct want *w, struct entry **
 	enum { WORTH_IT = 4 };
 	struct want other = *w;
 
+	if (w->index == 0)
+		walk_files(c, w, trash);
 	if (!w->ahead || !block_len(w->file, w->index + 1) ||
 	    c->conf.content_max < (size_t)WORTH_IT * BLOCK_SIZE)
 		return;
@@ -148,6 +150,12 @@ static void block_ahead(struct catalog *c, const struct want *w, struct entry **
 			fetch_ahead(c, &other, trash);
 	}
 	buf_free(&other.key);
+}
+
+static void block_ahead_failed(struct catalog *c, const struct want *w)
+{
+	(void)w;
+	c->file_walk = (struct file_walk){0};
 }
 
 static void block_describe(const struct want *w, char *text, size_t size)
@@ -163,6 +171,7 @@ const struct fetch_kind fetch_block = {
 	.ask = block_ask,
 	.stored = block_stored,
 	.ahead = block_ahead,
+	.ahead_failed = block_ahead_failed,
 	.describe = block_describe,
 };
 

@@ -374,11 +374,24 @@ void build_entry_want(struct build_entry *e)
 
 /* ---- what is known ---- */
 
+/* See struct build_info. Locked. */
+static int64_t left_of(const struct build_entry *e)
+{
+	int64_t refresh = e->builds->conf.refresh, now = clock_mono();
+
+	if (e->known && !e->r.settled)
+		return 0;
+	if ((e->known && e->r.location) || e->scope->kind != SCOPE_WORKSPACE)
+		return refresh;
+	return e->looked && now - e->looked < refresh ? e->looked + refresh - now : 0;
+}
+
 static void fill_info(struct build_entry *e, struct build_info *out)
 {
 	*out = (struct build_info){0};
 	pthread_mutex_lock(&e->lock);
 	out->known = e->known;
+	out->left = left_of(e);
 	if (e->known) {
 		out->state = e->r.state;
 		out->growing = !e->r.settled;

@@ -50,6 +50,7 @@ struct build_info {
 	bool growing;                  /* the log may change by itself */
 	uint64_t size;                 /* of the log */
 	int64_t modified;              /* clock_wall(); 0: no log was seen */
+	int64_t left;                  /* ns for which opening the log would ask for nothing */
 	char stage[BUILDS_STAGE_SIZE]; /* the service's own word for the state; "": none */
 };
 

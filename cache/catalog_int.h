@@ -21,6 +21,7 @@
 #include "cache/hashmap.h"
 #include "cache/lru.h"
 #include "cache/readahead.h"
+#include "cache/walk.h"
 #include "client/buf.h"
 
 struct fetch;
@@ -43,6 +44,7 @@ struct place {
 	struct hashmap *versions; /* environment name -> struct entry */
 	size_t sweep_at;          /* number of versions at which to look for useless ones */
 	struct readahead readahead;
+	struct walk walk;
 	uint64_t seen; /* the renewal of the list of scopes that it was in last */
 };
 
@@ -70,6 +72,7 @@ struct catalog {
 	struct hashmap *places; /* identity of a scope -> struct place */
 	struct lru *contexts;   /* scope, URI -> struct context */
 	struct lru *blocks;     /* file, index -> struct block */
+	struct file_walk file_walk;
 	struct written *written;
 	struct callers callers; /* who causes how many requests */
 	struct catalog_stats stats;

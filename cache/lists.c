@@ -94,6 +94,7 @@ static void place_clear(struct place *p, struct entry **trash)
 	p->envs = NULL;
 	hashmap_filter(p->versions, drop_version, trash);
 	readahead_reset(&p->readahead);
+	p->walk = (struct walk){0};
 }
 
 void place_free(struct place *p, struct entry **trash)
@@ -408,6 +409,15 @@ static void context_stored(struct catalog *c, const struct want *w, struct entry
 		lru_loaded(c->contexts, entry, sizeof(*context) + context->n_files * file, trash);
 }
 
+static void context_ahead_failed(struct catalog *c, const struct want *w)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(CATALOG_KEY_MAX);
+	struct place *p = scope_key(&key, w->scope) ? NULL : place_find(c, &key);
+
+	if (p)
+		p->walk = (struct walk){0};
+}
+
 static void context_describe(const struct want *w, char *text, size_t size)
 {
 	snprintf(text, size, "the build context of %.200s:%.100s", w->version->env,
@@ -454,5 +464,7 @@ const struct fetch_kind fetch_context = {
 	.find = context_find,
 	.ask = context_ask,
 	.stored = context_stored,
+	.ahead = walk_contexts,
+	.ahead_failed = context_ahead_failed,
 	.describe = context_describe,
 };

@@ -2,7 +2,7 @@
  * readahead - recognises that somebody walks through the environments of a scope in their order,
  * and says which ones to fetch before they are asked for.
  *
- * The window starts at 2 with the second environment in a row and doubles each time the walker
+ * The window starts at 4 with the second environment in a row and doubles each time the walker
  * enters the newest window, up to a maximum; so one to two windows are under way ahead of it. A
  * jump starts anew. Active and archived environments are walked separately (they are listed in
  * different directories), so only those of the walker's own kind count. Pure arithmetic: no
@@ -17,7 +17,7 @@
 #include "client/asset.h"
 
 enum {
-	READAHEAD_FIRST = 2,   /* the first window */
+	READAHEAD_FIRST = 4,   /* the first window */
 	READAHEAD_LONG = 16,   /* environments in a row that make a traversal */
 	READAHEAD_SCAN = 4096, /* items of the other kind looked past; more is a jump */
 };

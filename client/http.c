@@ -388,7 +388,9 @@ static int http_setup_curl(struct http *h)
 		return -ENOMEM;
 	if (curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK)
 		return -EIO;
-	if (curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)h->max_transfers) != CURLM_OK)
+	/* ARM and storage, each with as many as can be under way: none is closed for the other. */
+	if (curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 2 * (long)h->max_transfers) !=
+	    CURLM_OK)
 		return -EIO;
 	return 0;
 }

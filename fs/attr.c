@@ -149,6 +149,9 @@ static int fill_build_log(struct fsys *fs, struct node *n, struct stat *st, doub
 	*timeout = fs->refresh_s;
 	if ((info.growing || st->st_mode & S_IWUSR) && *timeout > GROWING_S)
 		*timeout = GROWING_S;
+	/* Nobody opens it here: the kernel asks before it reads, when this is over. */
+	if (fs->kernel.no_open && (double)info.left / NS_PER_S < *timeout)
+		*timeout = (double)info.left / NS_PER_S;
 	version_unref(v);
 	return rc;
 }

@@ -27,21 +27,32 @@ void buildlog_info(struct fsys *fs, struct node *version, struct build_info *out
 
 /* ---- the file ---- */
 
+/* A watch of its own, *out NULL where there are no builds. */
+static int watch(struct fsys *fs, struct node *n, struct call *c, struct build_watch **out,
+		 struct err *e)
+{
+	struct version *v;
+	int rc;
+
+	*out = NULL;
+	if (!fs->builds)
+		return 0;
+	v = node_get_version(fs->nodes, n->parent);
+	rc = v ? builds_watch(fs->builds, n->scope, v, c, out, e) : -ENOENT;
+	version_unref(v);
+	return rc;
+}
+
 int buildlog_open(struct fsys *fs, struct node *n, struct call *c, struct handle *h, bool *grows,
 		  struct err *e)
 {
 	struct build_info before, now;
-	struct version *v;
 	int rc;
 
 	*grows = false;
-	if (!fs->builds)
-		return 0;
 	buildlog_info(fs, n->parent, &before);
-	v = node_get_version(fs->nodes, n->parent);
-	rc = v ? builds_watch(fs->builds, n->scope, v, c, &h->build, e) : -ENOENT;
-	version_unref(v);
-	if (rc)
+	rc = watch(fs, n, c, &h->build, e);
+	if (rc || !h->build)
 		return rc;
 	buildlog_info(fs, n->parent, &now);
 	/* Before the open is answered: who seeks to the end first asks the kernel where that is. */
@@ -51,10 +62,28 @@ int buildlog_open(struct fsys *fs, struct node *n, struct call *c, struct handle
 	return 0;
 }
 
-int buildlog_read(const struct handle *h, uint64_t offset, size_t len, struct call *c,
-		  struct buf *out, struct err *e)
+int buildlog_look(struct fsys *fs, struct node *n, struct call *c, struct err *e)
 {
-	return h->build ? builds_read(h->build, offset, len, c, out, e) : 0;
+	struct build_watch *w;
+	int rc = watch(fs, n, c, &w, e);
+
+	builds_unwatch(w);
+	return rc;
+}
+
+int buildlog_read(struct fsys *fs, struct node *n, const struct handle *h, uint64_t offset,
+		  size_t len, struct call *c, struct buf *out, struct err *e)
+{
+	struct build_watch *w;
+	int rc;
+
+	if (h)
+		return h->build ? builds_read(h->build, offset, len, c, out, e) : 0;
+	rc = watch(fs, n, c, &w, e);
+	if (!rc && w)
+		rc = builds_read(w, offset, len, c, out, e);
+	builds_unwatch(w);
+	return rc;
 }
 
 /* ---- attributes ---- */

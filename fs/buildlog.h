@@ -30,9 +30,15 @@ void buildlog_info(struct fsys *fs, struct node *version, struct build_info *out
 int buildlog_open(struct fsys *fs, struct node *n, struct call *c, struct handle *h, bool *grows,
 		  struct err *e);
 
-/* Appends up to len bytes; fewer only at the end. */
-int buildlog_read(const struct handle *h, uint64_t offset, size_t len, struct call *c,
-		  struct buf *out, struct err *e);
+/*
+ * Somebody is about to read a build.log that is not opened here (struct fsys_kernel.no_open): what
+ * is known of it is brought up to date as by buildlog_open().
+ */
+int buildlog_look(struct fsys *fs, struct node *n, struct call *c, struct err *e);
+
+/* Appends up to len bytes; fewer only at the end. h NULL: the log is not opened here. */
+int buildlog_read(struct fsys *fs, struct node *n, const struct handle *h, uint64_t offset,
+		  size_t len, struct call *c, struct buf *out, struct err *e);
 
 /* Whether an attribute is one of those above, which are read with a request. */
 bool buildlog_is_fact(const char *name);

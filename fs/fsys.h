@@ -16,10 +16,12 @@ struct edits;
 struct freenames;
 struct journal;
 struct kept;
+struct listed;
 struct local;
 struct seen;
 struct settle;
 struct turns;
+struct upcalls;
 struct upper_run;
 struct source;
 struct handles;
@@ -29,6 +31,15 @@ struct whiteouts;
 
 /* How long the kernel may keep what cannot change. */
 #define FSYS_FOREVER_S 86400.0
+
+/* What this kernel can do without; all false until it has said so. */
+struct fsys_kernel {
+	atomic_bool no_opendir; /* names of directories are cached without being opened */
+	atomic_bool no_open;    /* files are read without being opened; read-only mounts only */
+	atomic_bool symlinks;   /* it caches where they lead */
+	atomic_bool no_flush;   /* readers close without a request */
+	atomic_bool store;      /* content can be given to it unasked */
+};
 
 struct fsys {
 	struct catalog *catalog;
@@ -49,6 +60,10 @@ struct fsys {
 	struct handles *handles;
 	struct notify *notify;
 	struct disk *disk;           /* the cache on the disk */
+	struct listed *listed;       /* directories that are being read */
+	struct upcalls *upcalls;     /* what the kernel asked; NULL: it is not counted */
+	struct fsys_kernel kernel;   /* what it can do, */
+	const char *without;         /* and what of that is not to be used, for measuring it */
 	struct whiteouts *whiteouts; /* names removed here: group is the version's directory, or the
 					environment's for `latest` and versions */
 	struct whiteouts *emptied;   /* environments emptied in .archived: group is .archived */

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "cache/builds.h"
-#include "fs/tree.h"
 
 struct handles {
 	pthread_mutex_t lock;
@@ -25,7 +24,6 @@ struct handles *handles_new(void)
 
 static void release(struct handle *h)
 {
-	listing_free(h->listing);
 	free(h->text);
 	builds_unwatch(h->build);
 	if (h->fd >= 0)
@@ -69,6 +67,35 @@ void handle_set_file(struct handles *hs, struct handle *h, int fd, uint64_t ino,
 	h->ino = ino;
 	h->writing = writing;
 	pthread_mutex_unlock(&hs->lock);
+}
+
+const char *handle_text(struct handles *hs, struct handle *h, size_t *size)
+{
+	const char *text;
+
+	pthread_mutex_lock(&hs->lock);
+	text = h->text;
+	*size = h->size;
+	pthread_mutex_unlock(&hs->lock);
+	return text;
+}
+
+const char *handle_keep_text(struct handles *hs, struct handle *h, char *text, size_t *size)
+{
+	const char *kept;
+	char *surplus = text;
+
+	pthread_mutex_lock(&hs->lock);
+	if (!h->text) {
+		h->text = text;
+		h->size = *size;
+		surplus = NULL;
+	}
+	kept = h->text;
+	*size = h->size;
+	pthread_mutex_unlock(&hs->lock);
+	free(surplus);
+	return kept;
 }
 
 void handle_free(struct handles *hs, struct handle *h)

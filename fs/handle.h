@@ -1,5 +1,5 @@
 /*
- * handle - what an open file or directory holds, and a list of all that are open: an unmount may
+ * handle - what an open file holds, and a list of all that are open: an unmount may
  * come before the last release, and nothing may be left behind then.
  */
 #ifndef MLENVFS_FS_HANDLE_H
@@ -15,12 +15,8 @@
 
 struct build_watch;
 struct handles;
-struct listing;
 
 struct handle {
-	struct listing *listing; /* a directory: owned */
-	char *text;              /* a rendered file: owned; NULL for a context file */
-	size_t size;
 	struct build_watch *build; /* a build.log, which is followed: owned */
 	int fd;                    /* a local file; -1: it is none. handle_set_file() sets this, */
 	uint64_t ino;              /* the local file's number, */
@@ -32,6 +28,8 @@ struct handle {
 	struct proc_id who; /* who opened it, when it is writing */
 
 	/* protected by the list's lock */
+	char *text; /* a rendered file, once it was read: owned */
+	size_t size;
 	struct handle *next;
 	struct handle **link;
 };
@@ -47,6 +45,13 @@ struct handle *handle_new(struct handles *hs);
 /* h holds a file of the disk from now on: what the functions below look for. ino 0: not known yet.
  */
 void handle_set_file(struct handles *hs, struct handle *h, int fd, uint64_t ino, bool writing);
+
+/* The text of a rendered file, borrowed until handle_free(); NULL when it was not read yet. */
+const char *handle_text(struct handles *hs, struct handle *h, size_t *size);
+
+/* Keeps the text, which is taken; where another reader was first, that one's stays. What is kept.
+ */
+const char *handle_keep_text(struct handles *hs, struct handle *h, char *text, size_t *size);
 
 /* Takes it out of the list and frees it with what it holds. Any thread. */
 void handle_free(struct handles *hs, struct handle *h);

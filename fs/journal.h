@@ -46,7 +46,10 @@ void journal_close(struct journal *j); /* NULL is allowed; the entries stay */
 _must_check_ int journal_begin(struct journal *j, const struct journal_entry *entry, uint64_t *id,
 			       struct err *e);
 
-/* Removes the entry, on the disk too when this returns. 0, -ENOENT or another negative errno. */
+/*
+ * Removes the entry: for every later process, and on the disk with the next one that is begun. 0,
+ * -ENOENT or another negative errno.
+ */
 int journal_end(struct journal *j, uint64_t id);
 
 /*

@@ -27,6 +27,7 @@
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
+#include "fs/listed.h"
 #include "fs/local.h"
 #include "fs/node.h"
 #include "fs/notify.h"
@@ -35,6 +36,7 @@
 #include "fs/register.h"
 #include "fs/seen.h"
 #include "fs/settle.h"
+#include "fs/upcalls.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
 
@@ -71,6 +73,8 @@ struct mount {
 	struct whiteouts *whiteouts;
 	struct whiteouts *emptied;
 	struct notify *notify;
+	struct listed *listed;
+	struct upcalls upcalls;
 	struct catalog *catalog;
 	int builds_dir;
 	struct buildstore *buildstore;
@@ -300,6 +304,9 @@ static void fill_fsys(struct mount *m)
 		.handles = m->handles,
 		.notify = m->notify,
 		.disk = m->disk,
+		.listed = m->listed,
+		.upcalls = &m->upcalls,
+		.without = getenv("MLENVFS_WITHOUT"),
 		.whiteouts = m->whiteouts,
 		.emptied = m->emptied,
 		.delete_permanent = o->delete_permanent,
@@ -440,9 +447,11 @@ static int open_layers(struct mount *m, struct err *e)
 	m->whiteouts = whiteouts_new(NULL);
 	m->emptied = whiteouts_new(NULL);
 	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
-	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify)
+	m->listed = listed_new();
+	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify || !m->listed)
 		return -ENOMEM;
 	notify_remember(m->notify, disk_store(m->disk));
+	notify_count(m->notify, &m->upcalls);
 	rc = m->o->ro ? 0 : open_drafts(m, e);
 	if (!rc)
 		rc = open_catalog(m, e);
@@ -552,6 +561,7 @@ static void take_down(struct mount *m)
 	catalog_free(m->catalog);
 	notify_free(m->notify);
 	disk_close(m->disk);
+	listed_free(m->listed);
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);
 	close_upper(m);

@@ -9,23 +9,13 @@
 #include <openssl/sha.h>
 
 #include "client/buf.h"
+#include "fs/node_int.h"
 
 enum {
 	ROOT_INO = 1,
 	TABLE_FIRST = 1024, /* buckets; a power of two */
 	LABEL_MAX = 64 * 1024,
 	LATEST_SHIFT = 16,
-};
-
-struct node_table {
-	pthread_mutex_t lock;
-	struct node root;
-	/* protected by lock */
-	struct node **buckets;
-	uint64_t n_buckets;
-	uint64_t count;
-	struct node *locals;
-	struct node *aliases;
 };
 
 uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
@@ -107,7 +97,7 @@ static struct node **bucket(struct node_table *t, uint64_t ino)
 	return &t->buckets[ino & (t->n_buckets - 1)];
 }
 
-static struct node *find_locked(struct node_table *t, uint64_t ino)
+struct node *node_find_locked(struct node_table *t, uint64_t ino)
 {
 	if (ino == ROOT_INO)
 		return &t->root;
@@ -122,7 +112,7 @@ struct node *node_get(struct node_table *t, uint64_t ino)
 	struct node *n;
 
 	pthread_mutex_lock(&t->lock);
-	n = find_locked(t, ino);
+	n = node_find_locked(t, ino);
 	while (n && n->forward)
 		n = n->forward;
 	pthread_mutex_unlock(&t->lock);
@@ -134,7 +124,7 @@ struct node *node_hold(struct node_table *t, uint64_t ino)
 	struct node *n;
 
 	pthread_mutex_lock(&t->lock);
-	n = find_locked(t, ino);
+	n = node_find_locked(t, ino);
 	if (n)
 		n->holds++;
 	pthread_mutex_unlock(&t->lock);
@@ -254,7 +244,7 @@ void node_forget(struct node_table *t, uint64_t ino, uint64_t count)
 	struct node *n;
 
 	pthread_mutex_lock(&t->lock);
-	n = find_locked(t, ino);
+	n = node_find_locked(t, ino);
 	if (n && n != &t->root) {
 		n->lookups -= count < n->lookups ? count : n->lookups;
 		dead = collect_locked(t, n);
@@ -330,6 +320,7 @@ static void swap_version_locked(struct node *n, struct version **v)
 	if (n->version == old)
 		return;
 	n->sizes.of = NULL;
+	n->stored = false;
 	if (n->shown)
 		n->shown->of = NULL;
 }
@@ -387,7 +378,7 @@ static struct node *find_same_locked(struct node_table *t, struct node *fresh, s
 
 	if (n)
 		return n;
-	while ((n = find_locked(t, fresh->ino)) && !node_is(n, parent, f))
+	while ((n = node_find_locked(t, fresh->ino)) && !node_is(n, parent, f))
 		fresh->ino = fresh->ino == INT64_MAX ? ROOT_INO + 1 : fresh->ino + 1;
 	return n;
 }
@@ -657,25 +648,6 @@ void node_set_shown(struct node_table *t, struct node *n, const struct node_show
 	pthread_mutex_lock(&t->lock);
 	free(n->shown);
 	n->shown = fresh;
-	pthread_mutex_unlock(&t->lock);
-}
-
-bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed)
-{
-	bool same;
-
-	pthread_mutex_lock(&t->lock);
-	same = listed && n->listed == listed;
-	n->listed = listed;
-	pthread_mutex_unlock(&t->lock);
-	return same;
-}
-
-void node_unlist(struct node_table *t, struct node *n, uint64_t listed)
-{
-	pthread_mutex_lock(&t->lock);
-	if (n->listed != listed)
-		n->listed = 0;
 	pthread_mutex_unlock(&t->lock);
 }
 

@@ -82,7 +82,11 @@ struct node {
 	struct node *forward;    /* a draft's directory that became this version's */
 	struct version *version; /* NODE_VERSION: the newest record seen */
 	struct ctxtree *tree;    /* NODE_VERSION: its context, once it was looked into */
-	uint64_t listed;         /* identity of the listing that the kernel has cached */
+	bool listed;             /* the kernel may have cached the names in it */
+	uint64_t relisted;       /* moves on whenever such a cache became wrong */
+	int64_t expires;         /* clock_mono() time at which it is dropped; 0: it is not */
+	bool stored;             /* NODE_VERSION: the kernel was given the files of this record */
+	int64_t touched; /* clock_mono() time of the last change below it that was made here */
 	struct node_sizes sizes;
 	struct node_shown *shown; /* NODE_VERSION: NULL until it was read */
 	uint64_t lookups;
@@ -177,14 +181,36 @@ void node_set_sizes(struct node_table *t, struct node *n, const struct node_size
 struct node_shown node_get_shown(struct node_table *t, struct node *n);
 void node_set_shown(struct node_table *t, struct node *n, const struct node_shown *s);
 
-/* Sets the listing's identity; true when it was this one already (0: never). */
-bool node_swap_listed(struct node_table *t, struct node *n, uint64_t listed);
+/* ---- directories whose names the kernel may have cached (listed.h) ----
+ * By the number that the kernel uses, forwarded or not; nothing for numbers that are not there. */
+
+/* Begins to read the names of ino: how often what was cached of them became wrong so far. */
+uint64_t node_list(struct node_table *t, uint64_t ino);
+
+/* What may be cached is wrong. False when nothing can be. */
+bool node_unlist(struct node_table *t, uint64_t ino);
 
 /*
- * The kernel may have cached what a listing other than the node's current one says: the next
- * node_swap_listed() is not to trust it.
+ * The same of top and of all directories below it; the numbers of those that may be cached go to
+ * *out, to be freed. Returns how many, or -ENOMEM.
  */
-void node_unlist(struct node_table *t, struct node *n, uint64_t listed);
+ssize_t node_unlist_below(struct node_table *t, struct node *top, uint64_t **out);
+
+/* How often it became wrong. */
+uint64_t node_relisted(struct node_table *t, uint64_t ino);
+
+/* It is to be dropped at due. True when no earlier time was set that nobody has come back to. */
+bool node_set_expiry(struct node_table *t, uint64_t ino, int64_t due);
+
+/* Its time has come: 0, and then there is none any more, or the later one that was set since. */
+int64_t node_expire(struct node_table *t, uint64_t ino, int64_t now);
+
+/* The kernel is given the files of a NODE_VERSION's record. False when it was before. */
+bool node_set_stored(struct node_table *t, struct node *n);
+
+/* A change is made here at or below n; when the last one was, 0 when there was none. */
+int64_t node_touch(struct node_table *t, struct node *n, int64_t now);
+int64_t node_touched(struct node_table *t, struct node *n);
 
 uint64_t node_count(struct node_table *t);
 

@@ -14,8 +14,10 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "fs/due.h"
 #include "fs/name.h"
 #include "fs/tree.h"
+#include "fs/upcalls.h"
 
 enum {
 	NOTICED_BUCKETS = 1024,
@@ -39,14 +41,17 @@ struct noticed {
 struct notify {
 	struct node_table *nodes;
 	struct store *store; /* NULL: none */
-	struct fuse_session *se;
+	struct upcalls *counts;
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;
 	pthread_cond_t ready;
+	pthread_cond_t told;
 	/* protected by lock */
+	struct fuse_session *se; /* NULL: nobody is there to be told */
+	unsigned int telling;    /* calls that use it, but for the thread's */
+	struct due due;          /* when listings are dropped */
 	bool stopping;
-	bool pushing; /* the session is there */
 	unsigned int held;
 	struct push *first, **last;
 	size_t queued;
@@ -56,14 +61,24 @@ struct notify {
 struct notify *notify_new(struct node_table *nodes)
 {
 	struct notify *n = calloc(1, sizeof(*n));
+	pthread_condattr_t attr;
 
 	if (!n)
 		return NULL;
 	n->nodes = nodes;
 	n->last = &n->first;
 	pthread_mutex_init(&n->lock, NULL);
-	pthread_cond_init(&n->ready, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->ready, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&n->told, NULL);
 	return n;
+}
+
+void notify_count(struct notify *n, struct upcalls *counts)
+{
+	n->counts = counts;
 }
 
 static void push_free(struct push *p)
@@ -87,6 +102,8 @@ void notify_free(struct notify *n)
 			free(s);
 		}
 	}
+	due_clear(&n->due);
+	pthread_cond_destroy(&n->told);
 	pthread_cond_destroy(&n->ready);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
@@ -192,6 +209,11 @@ static void enqueue(struct notify *n, uint64_t ino, const char *name)
 		push_free(dropped);
 }
 
+void notify_file(struct notify *n, uint64_t ino)
+{
+	enqueue(n, ino, NULL);
+}
+
 void notify_hold(struct notify *n)
 {
 	pthread_mutex_lock(&n->lock);
@@ -208,19 +230,135 @@ void notify_release(struct notify *n)
 	pthread_mutex_unlock(&n->lock);
 }
 
-static struct push *dequeue(struct notify *n)
+/* ---- at once ---- */
+
+/* The kernel, until tell_end(); NULL when there is none to tell any more. */
+static struct fuse_session *tell_begin(struct notify *n)
 {
-	struct push *p;
+	struct fuse_session *se;
 
 	pthread_mutex_lock(&n->lock);
-	while ((!n->first || n->held) && !n->stopping)
-		pthread_cond_wait(&n->ready, &n->lock);
-	p = n->stopping ? NULL : n->first;
-	if (p) {
+	se = n->stopping ? NULL : n->se;
+	if (se)
+		n->telling++;
+	pthread_mutex_unlock(&n->lock);
+	return se;
+}
+
+static void tell_end(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	if (--n->telling == 0)
+		pthread_cond_broadcast(&n->told);
+	pthread_mutex_unlock(&n->lock);
+}
+
+static void note_result(const char *what, uint64_t ino, const char *name, int rc)
+{
+	if (rc && rc != -ENOENT && rc != -ENOTDIR)
+		log_debug("op=%s ino=%llu name=%s error=%d", what, (unsigned long long)ino, name,
+			  rc);
+}
+
+static void drop_now(struct notify *n, uint64_t ino)
+{
+	struct fuse_session *se = tell_begin(n);
+
+	if (!se)
+		return;
+	upcalls_add(n->counts, UPCALL_INVAL_INODE);
+	note_result("notify", ino, "", fuse_lowlevel_notify_inval_inode(se, ino, 0, 0));
+	tell_end(n);
+}
+
+void notify_listing(struct notify *n, uint64_t ino)
+{
+	struct node *node = node_hold(n->nodes, ino);
+
+	if (!node)
+		return;
+	/* Attributes go with it, which may be known of a directory that was never listed. */
+	(void)node_unlist(n->nodes, ino);
+	drop_now(n, ino);
+	node_put(n->nodes, node);
+}
+
+void notify_link(struct notify *n, uint64_t ino)
+{
+	struct node *node = node_hold(n->nodes, ino);
+
+	if (node)
+		drop_now(n, ino);
+	node_put(n->nodes, node);
+}
+
+void notify_listings_below(struct notify *n, struct node *top)
+{
+	uint64_t *inos;
+	ssize_t count = node_unlist_below(n->nodes, top, &inos);
+
+	for (ssize_t i = 0; i < count; i++)
+		drop_now(n, inos[i]);
+	if (count >= 0)
+		free(inos);
+	else
+		log_warn("op=notify: no memory to tell what has changed");
+}
+
+void notify_listing_at(struct notify *n, uint64_t ino, int64_t due)
+{
+	if (!node_set_expiry(n->nodes, ino, due))
+		return;
+	pthread_mutex_lock(&n->lock);
+	if (due_add(&n->due, due, ino))
+		log_warn(
+			"op=notify: no memory: a listing may be shown for longer than it is fresh");
+	if (due_first(&n->due) == due)
+		pthread_cond_signal(&n->ready);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_store(struct notify *n, uint64_t ino, const char *data, size_t size)
+{
+	struct fuse_bufvec bufs = FUSE_BUFVEC_INIT(size);
+	struct fuse_session *se = tell_begin(n);
+
+	if (!se)
+		return;
+	bufs.buf[0].mem = (void *)(uintptr_t)data;
+	upcalls_add(n->counts, UPCALL_STORE);
+	note_result("store", ino, "", fuse_lowlevel_notify_store(se, ino, 0, &bufs, 0));
+	tell_end(n);
+}
+
+/* ---- the thread ---- */
+
+/* What there is to do: a push, or a listing to drop (its number; 0: neither, the end). */
+static struct push *next_task(struct notify *n, uint64_t *listing)
+{
+	struct push *p = NULL;
+
+	*listing = 0;
+	pthread_mutex_lock(&n->lock);
+	while (!n->stopping && (!n->first || n->held)) {
+		int64_t due = due_first(&n->due);
+		struct timespec until = clock_timespec(due);
+
+		if (!due)
+			pthread_cond_wait(&n->ready, &n->lock);
+		else if (due > clock_mono())
+			pthread_cond_timedwait(&n->ready, &n->lock, &until);
+		else
+			break;
+	}
+	if (!n->stopping && n->first && !n->held) {
+		p = n->first;
 		n->first = p->next;
 		if (!n->first)
 			n->last = &n->first;
 		n->queued--;
+	} else if (!n->stopping) {
+		*listing = due_take(&n->due);
 	}
 	pthread_mutex_unlock(&n->lock);
 	return p;
@@ -229,28 +367,47 @@ static struct push *dequeue(struct notify *n)
 static void push(struct notify *n, const struct push *p)
 {
 	struct node *node = node_hold(n->nodes, p->ino);
+	struct fuse_session *se = node ? tell_begin(n) : NULL;
 	int rc;
 
-	if (!node)
-		return;
-	if (p->name) {
-		rc = fuse_lowlevel_notify_inval_entry(n->se, p->ino, p->name, strlen(p->name));
-	} else {
-		node_unlist(n->nodes, node, 0);
-		rc = fuse_lowlevel_notify_inval_inode(n->se, p->ino, 0, 0);
+	if (se) {
+		upcalls_add(n->counts, p->name ? UPCALL_INVAL_ENTRY : UPCALL_INVAL_INODE);
+		rc = p->name ? fuse_lowlevel_notify_inval_entry(se, p->ino, p->name,
+								strlen(p->name))
+			     : fuse_lowlevel_notify_inval_inode(se, p->ino, 0, 0);
+		note_result("notify", p->ino, p->name ? p->name : "", rc);
+		tell_end(n);
 	}
-	if (rc && rc != -ENOENT && rc != -ENOTDIR)
-		log_debug("op=notify ino=%llu name=%s error=%d", (unsigned long long)p->ino,
-			  p->name ? p->name : "", rc);
 	node_put(n->nodes, node);
+}
+
+/* Where it was read again since, its time is a later one. */
+static void expire_listing(struct notify *n, uint64_t ino)
+{
+	int64_t now = clock_mono(), later = node_expire(n->nodes, ino, now);
+
+	if (!later && node_unlist(n->nodes, ino))
+		drop_now(n, ino);
+	if (!later)
+		return;
+	pthread_mutex_lock(&n->lock);
+	if (due_add(&n->due, later, ino))
+		log_warn(
+			"op=notify: no memory: a listing may be shown for longer than it is fresh");
+	pthread_mutex_unlock(&n->lock);
 }
 
 static void *notify_main(void *arg)
 {
 	struct notify *n = arg;
+	uint64_t listing;
 	struct push *p;
 
-	while ((p = dequeue(n))) {
+	while ((p = next_task(n, &listing)) || listing) {
+		if (listing) {
+			expire_listing(n, listing);
+			continue;
+		}
 		push(n, p);
 		push_free(p);
 	}
@@ -261,9 +418,8 @@ int notify_start(struct notify *n, struct fuse_session *se)
 {
 	int rc;
 
-	n->se = se;
 	pthread_mutex_lock(&n->lock);
-	n->pushing = true;
+	n->se = se;
 	pthread_mutex_unlock(&n->lock);
 	rc = pthread_create(&n->thread, NULL, notify_main, n);
 	n->started = rc == 0;
@@ -274,8 +430,9 @@ void notify_stop(struct notify *n)
 {
 	pthread_mutex_lock(&n->lock);
 	n->stopping = true;
-	n->pushing = false;
 	pthread_cond_broadcast(&n->ready);
+	while (n->telling)
+		pthread_cond_wait(&n->told, &n->lock);
 	pthread_mutex_unlock(&n->lock);
 	if (n->started)
 		pthread_join(n->thread, NULL);
@@ -287,23 +444,26 @@ void notify_expire(struct notify *n)
 	uint64_t *inos;
 	ssize_t count = node_list_mutable(n->nodes, &inos);
 
-	for (ssize_t i = 0; i < count; i++)
-		enqueue(n, inos[i], NULL);
+	for (ssize_t i = 0; i < count; i++) {
+		if (node_unlist(n->nodes, inos[i]))
+			drop_now(n, inos[i]);
+		else
+			enqueue(n, inos[i], NULL);
+	}
 	if (count >= 0)
 		free(inos);
 }
 
 void notify_attributes(struct notify *n, uint64_t ino)
 {
-	int rc = 0;
+	struct fuse_session *se = tell_begin(n);
 
+	if (!se)
+		return;
 	/* Without pages to be dropped there is nothing that it could wait for. */
-	pthread_mutex_lock(&n->lock);
-	if (n->pushing)
-		rc = fuse_lowlevel_notify_inval_inode(n->se, ino, -1, 0);
-	pthread_mutex_unlock(&n->lock);
-	if (rc && rc != -ENOENT)
-		log_debug("op=notify ino=%llu error=%d", (unsigned long long)ino, rc);
+	upcalls_add(n->counts, UPCALL_INVAL_INODE);
+	note_result("notify", ino, "", fuse_lowlevel_notify_inval_inode(se, ino, -1, 0));
+	tell_end(n);
 }
 
 /* ---- what a changed list means ---- */
@@ -340,12 +500,12 @@ static void envs_changed(struct notify *n, uint64_t dir, const struct env_list *
 			name_changed(n, dir, name);
 		/* Below .archived it may stay, with other versions to show. */
 		if (is && !env_equal(was, is))
-			enqueue(n, node_number(dir, NODE_ENV, name), NULL);
+			notify_listing(n, node_number(dir, NODE_ENV, name));
 	}
 	for (size_t i = 0; i < b->count; i++)
 		if (!env_list_find(a, b->items[i]->name))
 			name_changed(n, dir, file_name(NAME_ENV, b->items[i]->name, name));
-	enqueue(n, dir, NULL);
+	notify_listing(n, dir);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -373,8 +533,13 @@ static void files_changed(struct notify *n, uint64_t version)
 		     {"context", NODE_CONTEXT}};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		uint64_t ino = node_number(version, files[i].kind, files[i].name);
+
 		name_changed(n, version, files[i].name);
-		enqueue(n, node_number(version, files[i].kind, files[i].name), NULL);
+		if (files[i].kind == NODE_CONTEXT)
+			notify_listing(n, ino);
+		else
+			enqueue(n, ino, NULL);
 	}
 }
 
@@ -387,7 +552,7 @@ static void version_changed(struct notify *n, uint64_t dir, const struct version
 		notice(n, ino);
 	if (!same_files(was, is))
 		files_changed(n, ino);
-	enqueue(n, ino, NULL);
+	notify_listing(n, ino);
 	enqueue(n, node_number(ino, NODE_SPEC, "spec.yml"), NULL);
 }
 
@@ -409,7 +574,8 @@ static void versions_changed(struct notify *n, uint64_t dir, const struct versio
 		if (!version_list_find(a, b->items[i]->version))
 			name_changed(n, dir, file_name(NAME_VERSION, b->items[i]->version, name));
 	name_changed(n, dir, "latest");
-	enqueue(n, dir, NULL);
+	notify_link(n, node_number(dir, NODE_LATEST, "latest"));
+	notify_listing(n, dir);
 }
 
 void notify_changed(void *arg, enum catalog_event event, struct scope *scope, const char *env,
@@ -420,7 +586,7 @@ void notify_changed(void *arg, enum catalog_event event, struct scope *scope, co
 	uint64_t dir, archive;
 
 	if (event == CATALOG_SCOPES) {
-		enqueue(n, FUSE_ROOT_ID, NULL);
+		notify_listing(n, FUSE_ROOT_ID);
 		return;
 	}
 	dir = scope_ino(scope);

@@ -2,9 +2,11 @@
  * notify - tells the kernel what has changed behind its caches, and remembers when that was
  * noticed.
  *
- * The catalog reports changed lists on its workers; they are queued here and pushed by a thread of
- * their own, because an invalidation waits for directory locks that the very request which
- * noticed the change may hold. Only what the kernel knows is pushed.
+ * The catalog reports changed lists on its workers. Names and files are queued here and pushed by a
+ * thread of their own, because their invalidation waits for locks that the very request which
+ * noticed the change may hold. What is cached of a directory's names (listed.h) is dropped at once,
+ * before the answer that made or noticed the change: that waits for nothing but a page that is
+ * being read from the cache. Only what the kernel knows is pushed.
  */
 #ifndef MLENVFS_FS_NOTIFY_H
 #define MLENVFS_FS_NOTIFY_H
@@ -17,6 +19,7 @@
 struct fuse_session;
 struct notify;
 struct store;
+struct upcalls;
 
 struct notify *notify_new(struct node_table *nodes);
 
@@ -36,6 +39,33 @@ int notify_start(struct notify *n, struct fuse_session *se);
  */
 void notify_hold(struct notify *n);
 void notify_release(struct notify *n);
+
+/* What the kernel cached of the names in a directory is wrong, whatever it is. Any thread. */
+void notify_listing(struct notify *n, uint64_t ino);
+
+/*
+ * The kernel cached where a symlink leads, and it leads elsewhere now. Waits for a readlink of it
+ * that is being answered. Any thread.
+ */
+void notify_link(struct notify *n, uint64_t ino);
+
+/* What is cached of a directory is wrong from clock_mono() time due on. */
+void notify_listing_at(struct notify *n, uint64_t ino, int64_t due);
+
+/* The same at once of the directory top and all below it. */
+void notify_listings_below(struct notify *n, struct node *top);
+
+/*
+ * The whole content of a small file that the kernel has just been told of: reading it needs no
+ * request then. Waits for a page of it that is being read. Any thread.
+ */
+void notify_store(struct notify *n, uint64_t ino, const char *data, size_t size);
+
+/* What the kernel cached of a file is wrong; from the thread. Any thread. */
+void notify_file(struct notify *n, uint64_t ino);
+
+/* Where what is pushed is counted; before notify_start(). NULL: nowhere. */
+void notify_count(struct notify *n, struct upcalls *counts);
 
 /* Ends the thread; nothing is pushed any more. */
 void notify_stop(struct notify *n);

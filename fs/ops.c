@@ -7,7 +7,6 @@
 #include "client/clock.h"
 #include "client/log.h"
 #include "fs/name.h"
-#include "fs/notify.h"
 #include "fs/save.h"
 
 struct fsys *ops_fsys(fuse_req_t req)
@@ -64,8 +63,8 @@ static int program_errno(int rc)
 
 static bool is_ordinary(int rc)
 {
-	return rc == -ENOENT || rc == -ECANCELED || rc == -ENOTDIR || rc == -EROFS ||
-	       rc == -ENODATA || rc == -EOPNOTSUPP;
+	return rc == -ENOENT || rc == -ESTALE || rc == -ECANCELED || rc == -ENOTDIR ||
+	       rc == -EROFS || rc == -ENODATA || rc == -EOPNOTSUPP;
 }
 
 void ops_reply_error(fuse_req_t req, const char *what, const struct node *n, const char *name,
@@ -109,136 +108,3 @@ void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 	st.f_namemax = NAME_SIZE - 1;
 	fuse_reply_statfs(req, &st);
 }
-
-static void ops_init(void *userdata, struct fuse_conn_info *conn)
-{
-	(void)userdata;
-	/* Saving decides at flush, which writeback caching would defer or hide. */
-	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
-}
-
-/* ---- requests on names ---- */
-
-/*
- * The kernel holds the lock of their directory until they are answered. Nothing is pushed to it
- * meanwhile: that would wait for this lock in a way that no signal ends (notify.h).
- */
-
-static void names_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_lookup(req, parent, name);
-	notify_release(notify);
-}
-
-static void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-			dev_t rdev)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_mknod(req, parent, name, mode, rdev);
-	notify_release(notify);
-}
-
-static void names_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_mkdir(req, parent, name, mode);
-	notify_release(notify);
-}
-
-static void names_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_unlink(req, parent, name);
-	notify_release(notify);
-}
-
-static void names_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_rmdir(req, parent, name);
-	notify_release(notify);
-}
-
-static void names_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_symlink(req, link, parent, name);
-	notify_release(notify);
-}
-
-static void names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-			 const char *newname, unsigned int flags)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_rename(req, parent, name, newparent, newname, flags);
-	notify_release(notify);
-}
-
-static void names_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_link(req, ino, newparent, newname);
-	notify_release(notify);
-}
-
-static void names_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-			 struct fuse_file_info *fi)
-{
-	struct notify *notify = ops_fsys(req)->notify;
-
-	notify_hold(notify);
-	ops_create(req, parent, name, mode, fi);
-	notify_release(notify);
-}
-
-const struct fuse_lowlevel_ops ops_table = {
-	.init = ops_init,
-	.lookup = names_lookup,
-	.forget = ops_forget,
-	.forget_multi = ops_forget_multi,
-	.getattr = ops_getattr,
-	.setattr = ops_setattr,
-	.readlink = ops_readlink,
-	.mknod = names_mknod,
-	.mkdir = names_mkdir,
-	.unlink = names_unlink,
-	.rmdir = names_rmdir,
-	.symlink = names_symlink,
-	.rename = names_rename,
-	.link = names_link,
-	.open = ops_open,
-	.read = ops_read,
-	.write = ops_write,
-	.flush = ops_flush,
-	.fsync = ops_fsync,
-	.fsyncdir = ops_fsyncdir,
-	.release = ops_release,
-	.opendir = ops_opendir,
-	.readdir = ops_readdir,
-	.readdirplus = ops_readdirplus,
-	.releasedir = ops_releasedir,
-	.statfs = ops_statfs,
-	.setxattr = ops_setxattr,
-	.getxattr = ops_getxattr,
-	.listxattr = ops_listxattr,
-	.removexattr = ops_removexattr,
-	.create = names_create,
-	.fallocate = ops_fallocate,
-};

@@ -1,4 +1,4 @@
-/* ops_dir - names: lookup, directories, the one directory that can be made. */
+/* ops_dir - names: lookup, and the directories that can be made. */
 #include "fs/ops.h"
 
 #include <errno.h>
@@ -9,8 +9,8 @@
 #include "client/cleanup.h"
 #include "fs/attr.h"
 #include "fs/change.h"
-#include "fs/handle.h"
 #include "fs/local.h"
+#include "fs/notify.h"
 #include "fs/spec.h"
 #include "fs/tree.h"
 #include "fs/whiteout.h"
@@ -20,12 +20,29 @@
 
 /* ---- lookup ---- */
 
+/* `latest` leads elsewhere than when the kernel was last told of it. */
+static void note_moved_link(struct fsys *fs, struct node *dir, const struct tree_item *item)
+{
+	uint64_t ino = tree_number(dir, item);
+	struct node *n = node_hold(fs->nodes, ino);
+	struct version *v = n ? node_get_version(fs->nodes, n) : NULL;
+
+	if (n && n->kind == NODE_LATEST &&
+	    (!v || !item->version || strcmp(v->version, item->version->version) != 0))
+		notify_link(fs->notify, ino);
+	version_unref(v);
+	node_put(fs->nodes, n);
+}
+
 int ops_fill_entry(struct fsys *fs, struct node *dir, const struct tree_item *item,
 		   struct fuse_entry_param *entry)
 {
-	struct node *n = tree_intern(fs, dir, item);
+	struct node *n;
 	int rc;
 
+	if (item->kind == NODE_LATEST && fs->kernel.symlinks)
+		note_moved_link(fs, dir, item);
+	n = tree_intern(fs, dir, item);
 	if (!n)
 		return -ENOMEM;
 	*entry = (struct fuse_entry_param){.ino = n->ino,
@@ -98,163 +115,6 @@ void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *for
 	for (size_t i = 0; i < count; i++)
 		node_forget(ops_fsys(req)->nodes, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
-}
-
-/* ---- directories ---- */
-
-void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct fsys *fs = ops_fsys(req);
-	struct node *dir = ops_node(req, ino);
-	struct handle *h;
-	struct err e = ERR_INIT;
-	struct ops_wait w;
-	int rc;
-
-	if (!dir)
-		return;
-	h = handle_new(fs->handles);
-	if (!h) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	ops_wait_begin(&w, req);
-	rc = tree_list(fs, dir, &w.call, &h->listing, &e);
-	ops_wait_end(&w);
-	if (rc) {
-		handle_free(fs->handles, h);
-		ops_reply_error(req, "opendir", dir, NULL, rc, &e);
-		return;
-	}
-	fi->fh = (uintptr_t)h;
-	fi->cache_readdir = dir->kind != NODE_LOCAL;
-	/* The kernel's own copy of the listing holds for as long as the snapshot is the same. */
-	fi->keep_cache = node_swap_listed(fs->nodes, dir, h->listing->identity);
-	if (fuse_reply_open(req, fi) == -ENOENT)
-		handle_free(fs->handles, h);
-}
-
-void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	handle_free(ops_fsys(req)->handles, handle_of(fi->fh));
-	fuse_reply_err(req, 0);
-}
-
-/* Where a reply to readdir is put together. */
-struct fill {
-	fuse_req_t req;
-	struct fsys *fs;
-	struct node *dir;
-	char *data;
-	size_t size;
-	size_t used;
-	bool plus;
-};
-
-/* Adds a directory entry; false when it does not fit any more. */
-static bool fill_plain(struct fill *f, const char *name, uint64_t ino, mode_t type, off_t next)
-{
-	struct fuse_entry_param entry = {.attr = {.st_ino = ino, .st_mode = type}};
-	char *at = f->data + f->used;
-	size_t room = f->size - f->used, need;
-
-	if (f->plus)
-		need = fuse_add_direntry_plus(f->req, at, room, name, &entry, next);
-	else
-		need = fuse_add_direntry(f->req, at, room, name, &entry.attr, next);
-	if (need > room)
-		return false;
-	f->used += need;
-	return true;
-}
-
-/* Adds an item with its attributes, as a lookup would have; a stat of one that fails says why. */
-static bool fill_plus(struct fill *f, const struct tree_item *item, off_t next)
-{
-	struct fuse_entry_param entry;
-	size_t room = f->size - f->used, need;
-
-	if (fuse_add_direntry_plus(f->req, NULL, 0, item->name, NULL, 0) > room)
-		return false;
-	if (ops_fill_entry(f->fs, f->dir, item, &entry))
-		return fill_plain(f, item->name, tree_number(f->dir, item), 0, next);
-	need = fuse_add_direntry_plus(f->req, f->data + f->used, room, item->name, &entry, next);
-	f->used += need;
-	return true;
-}
-
-static mode_t item_type(const struct tree_item *item)
-{
-	switch (item->kind) {
-	case NODE_LATEST:
-		return S_IFLNK;
-	case NODE_SPEC:
-	case NODE_CONDA:
-	case NODE_BUILD_LOG:
-		return S_IFREG;
-	case NODE_DOCKERFILE:
-		return 0; /* DT_UNKNOWN: a file or a symlink */
-	case NODE_LOCAL:
-		return item->type;
-	case NODE_CONTEXT:
-		return item->ctx && ctxtree_get(item->ctx, item->ctx_index)->file ? S_IFREG
-										  : S_IFDIR;
-	default:
-		return S_IFDIR;
-	}
-}
-
-static bool fill_item(struct fill *f, const struct tree_item *item, off_t next)
-{
-	if (f->plus)
-		return fill_plus(f, item, next);
-	return fill_plain(f, item->name, tree_number(f->dir, item), item_type(item), next);
-}
-
-/* Offsets: 1 is behind ".", 2 behind "..", 3 + i behind item i. */
-static void fill_all(struct fill *f, const struct listing *l, off_t off)
-{
-	uint64_t up = f->dir->parent ? f->dir->parent->ino : f->dir->ino;
-
-	if (off < 1 && !fill_plain(f, ".", f->dir->ino, S_IFDIR, 1))
-		return;
-	if (off < 2 && !fill_plain(f, "..", up, S_IFDIR, 2))
-		return;
-	for (size_t i = off > 2 ? (size_t)off - 2 : 0; i < l->count; i++)
-		if (!fill_item(f, &l->items[i], (off_t)i + 3))
-			return;
-}
-
-static void readdir_any(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-			struct fuse_file_info *fi, bool plus)
-{
-	struct fill f = {.req = req, .fs = ops_fsys(req), .size = size, .plus = plus};
-	_cleanup_free_ char *data = malloc(size);
-
-	f.dir = ops_node(req, ino);
-	if (!f.dir)
-		return;
-	if (!data) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	f.data = data;
-	/* The kernel caches what it is told now: perhaps an older listing than the last opened. */
-	node_unlist(f.fs->nodes, f.dir, handle_of(fi->fh)->listing->identity);
-	fill_all(&f, handle_of(fi->fh)->listing, off);
-	fuse_reply_buf(req, data, f.used);
-}
-
-void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	readdir_any(req, ino, size, off, fi, false);
-}
-
-void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		     struct fuse_file_info *fi)
-{
-	readdir_any(req, ino, size, off, fi, true);
 }
 
 /* ---- making directories ---- */

@@ -30,12 +30,14 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	double timeout;
 	int rc;
 
-	(void)fi;
 	if (!n)
 		return;
 	edit_sweep_of(fs, n);
 	ops_wait_begin(&w, req);
 	rc = tree_refresh(fs, n, &w.call, &e);
+	/* With a file: it is about to be read, or its end is looked for. */
+	if (!rc && fi && fs->kernel.no_open && n->kind == NODE_BUILD_LOG)
+		rc = buildlog_look(fs, n, &w.call, &e);
 	ops_wait_end(&w);
 	if (!rc)
 		rc = attr_fill(fs, n, &st, &timeout);
@@ -48,6 +50,7 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int link_target(struct fsys *fs, struct node *n, struct call *c, struct buf *out,
 		       struct err *e)
 {
+	struct version_list *versions;
 	char name[NAME_SIZE];
 	struct version *v;
 	int rc;
@@ -62,9 +65,18 @@ static int link_target(struct fsys *fs, struct node *n, struct call *c, struct b
 		return ops_local_readlink(fs, n, out);
 	if (n->kind != NODE_LATEST)
 		return -EINVAL;
-	rc = tree_latest(fs, n->parent, c, &v, e);
-	if (rc)
-		return rc;
+	/*
+	 * Of what is known: the lookup before this has asked where that was old. The kernel keeps
+	 * the page of a link locked until this is answered, and notify_link() waits for it.
+	 */
+	if (!catalog_peek_versions(fs->catalog, n->scope, n->parent->name, &versions)) {
+		rc = tree_latest(fs, n->parent, c, &v, e);
+		if (rc)
+			return rc;
+	} else {
+		v = version_ref(version_list_latest(versions));
+		version_list_unref(versions);
+	}
 	if (!v)
 		return -ENOENT;
 	name_encode(NAME_VERSION, v->version, strlen(v->version), name);
@@ -93,19 +105,6 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, buf_str(&target));
 }
 
-static int open_text(struct fsys *fs, struct node *n, struct handle *h)
-{
-	struct buf text = BUF_INIT(RENDER_MAX);
-	int rc = shown_text(fs, n->parent, n->kind, &text);
-
-	if (!rc) {
-		h->text = buf_steal(&text, &h->size);
-		rc = h->text ? 0 : -ENOMEM;
-	}
-	buf_free(&text);
-	return rc;
-}
-
 static void note_seen(struct fsys *fs, struct node *n, pid_t by)
 {
 	struct version *v =
@@ -115,7 +114,10 @@ static void note_seen(struct fsys *fs, struct node *n, pid_t by)
 	version_unref(v);
 }
 
-/* *grows: see buildlog_open(). */
+/*
+ * Its text is made when it is read: most of what is opened again is in the kernel's cache. *grows:
+ * see buildlog_open().
+ */
 static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call *c,
 			  struct handle *h, bool *grows, struct err *e)
 {
@@ -130,7 +132,7 @@ static int open_published(struct fsys *fs, struct node *n, pid_t by, struct call
 	rc = tree_refresh(fs, n, c, e);
 	if (!rc)
 		note_seen(fs, n, by);
-	return rc ? rc : open_text(fs, n, h);
+	return rc;
 }
 
 static int file_open(struct fsys *fs, struct node *n, int flags, pid_t by, struct call *c,
@@ -162,6 +164,11 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
+	/* The kernel asks no more, and reads without a handle. */
+	if (fs->kernel.no_open) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	h = handle_new(fs->handles);
 	if (!h) {
 		fuse_reply_err(req, ENOMEM);
@@ -181,7 +188,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->direct_io = grows;
 	fi->keep_cache = !grows && n->kind != NODE_LOCAL && !node_was_edited(fs->nodes, n);
 	/* Nothing is decided when a reader closes. */
-	fi->noflush = !h->writing;
+	fi->noflush = !h->writing && fs->kernel.no_flush;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_free(fs->handles, h);
 }
@@ -195,7 +202,7 @@ static void read_build_log(fuse_req_t req, struct node *n, const struct handle *
 	int rc;
 
 	ops_wait_begin(&w, req);
-	rc = buildlog_read(h, off, size, &w.call, &data, &e);
+	rc = buildlog_read(ops_fsys(req), n, h, off, size, &w.call, &data, &e);
 	ops_wait_end(&w);
 	if (rc)
 		ops_reply_error(req, "read", tree_version_of(n), "build.log", rc, &e);
@@ -224,31 +231,78 @@ static void read_context(fuse_req_t req, struct node *n, size_t size, uint64_t o
 		fuse_reply_buf(req, data.data, data.len);
 }
 
-void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void reply_part(fuse_req_t req, const char *text, size_t len, size_t size, off_t off)
 {
-	struct node *n = ops_node(req, ino);
-	const struct handle *h = handle_of(fi->fh);
 	_cleanup_buf_ struct buf data = BUF_INIT(size);
-	size_t left;
+	size_t left = (uint64_t)off < len ? len - (size_t)off : 0;
 
-	if (!n)
-		return;
-	if (h->fd >= 0) {
-		ops_local_read(req, h, size, off);
-		return;
-	}
-	if (n->kind == NODE_BUILD_LOG) {
-		read_build_log(req, n, h, size, (uint64_t)off);
-		return;
-	}
-	if (!h->text) {
-		read_context(req, n, size, (uint64_t)off);
-		return;
-	}
-	left = (uint64_t)off < h->size ? h->size - (size_t)off : 0;
 	/* A copy: the reader may close, and the text be freed, before the reply's write returns. */
-	if (buf_add(&data, h->text + (left ? off : 0), left < size ? left : size))
+	if (buf_add(&data, text + (left ? off : 0), left < size ? left : size))
 		fuse_reply_err(req, ENOMEM);
 	else
 		fuse_reply_buf(req, data.data, data.len);
+}
+
+static int make_text(fuse_req_t req, struct node *n, struct buf *text, struct err *e)
+{
+	struct fsys *fs = ops_fsys(req);
+	struct ops_wait w;
+	int rc;
+
+	ops_wait_begin(&w, req);
+	rc = tree_refresh(fs, n, &w.call, e);
+	ops_wait_end(&w);
+	return rc ? rc : shown_text(fs, n->parent, n->kind, text);
+}
+
+/*
+ * The same text for all reads of one handle. Without a handle it is made for each request, of which
+ * small files need one.
+ */
+static void read_text(fuse_req_t req, struct node *n, struct handle *h, size_t size, off_t off)
+{
+	struct handles *hs = ops_fsys(req)->handles;
+	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
+	struct err e = ERR_INIT;
+	size_t len = 0;
+	const char *kept = h ? handle_text(hs, h, &len) : NULL;
+	char *made;
+	int rc;
+
+	if (kept) {
+		reply_part(req, kept, len, size, off);
+		return;
+	}
+	rc = make_text(req, n, &text, &e);
+	if (rc) {
+		ops_reply_error(req, "read", n, NULL, rc, &e);
+		return;
+	}
+	if (!h) {
+		reply_part(req, text.data, text.len, size, off);
+		return;
+	}
+	made = buf_steal(&text, &len);
+	kept = made ? handle_keep_text(hs, h, made, &len) : NULL;
+	if (kept)
+		reply_part(req, kept, len, size, off);
+	else
+		fuse_reply_err(req, ENOMEM);
+}
+
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct node *n = ops_node(req, ino);
+	struct handle *h = handle_of(fi->fh);
+
+	if (!n)
+		return;
+	if (h && h->fd >= 0)
+		ops_local_read(req, h, size, off);
+	else if (n->kind == NODE_CONTEXT)
+		read_context(req, n, size, (uint64_t)off);
+	else if (n->kind == NODE_BUILD_LOG)
+		read_build_log(req, n, h, size, (uint64_t)off);
+	else
+		read_text(req, n, h, size, off);
 }

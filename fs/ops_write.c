@@ -89,7 +89,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 
 	if (!n)
 		return;
-	if (h->fd < 0) {
+	if (!h || h->fd < 0) {
 		fuse_reply_err(req, EBADF);
 		return;
 	}
@@ -113,7 +113,11 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 
 	if (!n)
 		return;
-	rc = h->fd < 0 ? -EBADF : h->sink ? 0 : begin_write(ops_fsys(req), n);
+	if (!h || h->fd < 0) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	rc = h->sink ? 0 : begin_write(ops_fsys(req), n);
 	atomic_store(&h->wrote, true);
 	if (!rc)
 		rc = result(fallocate(h->fd, mode, offset, length));
@@ -131,6 +135,11 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
+	/* Nothing is open for writing in a read-only mount: the kernel need not ask again. */
+	if (!h) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	if (h->writing)
 		rc = save_flush(ops_fsys(req), n, h, fuse_req_ctx(req)->pid, &e);
 	ops_reply_save(req, "flush", n, NULL, rc, &e);
@@ -146,10 +155,10 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 
 	if (!n)
 		return;
-	if (h->fd >= 0 && !h->sink)
+	if (h && h->fd >= 0 && !h->sink)
 		rc = result(datasync ? fdatasync(h->fd) : fsync(h->fd));
 	/* After every write of an O_SYNC descriptor the kernel sends one, on half of the text. */
-	if (!rc && h->writing && !h->sync)
+	if (!rc && h && h->writing && !h->sync)
 		rc = save_check(fs, n, h, &e);
 	ops_reply_save(req, "fsync", n, NULL, rc, &e);
 }
@@ -181,9 +190,10 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fsys *fs = ops_fsys(req);
 	struct handle *h = handle_of(fi->fh);
 
-	if (h->writing)
+	if (h && h->writing)
 		save_release(fs, node_get(fs->nodes, ino), h);
-	handle_free(fs->handles, h);
+	if (h)
+		handle_free(fs->handles, h);
 	fuse_reply_err(req, 0);
 }
 

@@ -10,6 +10,7 @@
 #include "fs/disk.h"
 #include "fs/node.h"
 #include "fs/pending.h"
+#include "fs/upcalls.h"
 
 static void add_catalog(cJSON *o, const struct catalog_stats *s)
 {
@@ -53,6 +54,20 @@ static int add_service(cJSON *o, struct source *source)
 	return -ENOMEM;
 }
 
+static void add_upcalls(cJSON *o, struct upcalls *u)
+{
+	cJSON *asked = cJSON_AddObjectToObject(o, "upcalls");
+	cJSON *told = cJSON_AddObjectToObject(o, "notices");
+
+	for (int i = 0; u && i < UPCALL_KINDS; i++) {
+		unsigned long long n = atomic_load(&u->count[i]);
+
+		if (n)
+			cJSON_AddNumberToObject(i < UPCALL_FIRST_NOTICE ? asked : told,
+						upcall_name((enum upcall)i), (double)n);
+	}
+}
+
 int status_json(struct fsys *fs, struct buf *out)
 {
 	struct catalog_stats stats;
@@ -70,6 +85,7 @@ int status_json(struct fsys *fs, struct buf *out)
 	cJSON_AddStringToObject(o, "mounted_at", when);
 	cJSON_AddNumberToObject(o, "inodes", (double)node_count(fs->nodes));
 	add_catalog(o, &stats);
+	add_upcalls(o, fs->upcalls);
 	if (add_service(o, fs->source) || disk_status(fs->disk, o) || pending_add(fs, o)) {
 		cJSON_Delete(o);
 		return -ENOMEM;

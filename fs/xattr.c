@@ -128,6 +128,11 @@ static int get_reason(struct fsys *fs, struct node *n, struct buf *out)
 	return edit_get_reason(fs, vdir, out);
 }
 
+bool xattr_is_status(const char *name)
+{
+	return strcmp(name, XATTR_STATUS) == 0;
+}
+
 int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out)
 {
 	struct version *v;
@@ -135,7 +140,7 @@ int xattr_get(struct fsys *fs, struct node *n, const char *name, struct buf *out
 
 	if (strncmp(name, XATTR_USER, strlen(XATTR_USER)) != 0)
 		return -EOPNOTSUPP;
-	if (n->kind == NODE_ROOT && strcmp(name, XATTR_STATUS) == 0)
+	if (n->kind == NODE_ROOT && xattr_is_status(name))
 		return status_json(fs, out);
 	if (strcmp(name, XATTR_ERROR) == 0)
 		return get_reason(fs, n, out);

@@ -9,6 +9,8 @@
 #ifndef MLENVFS_FS_XATTR_H
 #define MLENVFS_FS_XATTR_H
 
+#include <stdbool.h>
+
 #include "client/buf.h"
 #include "fs/fsys.h"
 #include "fs/node.h"
@@ -47,6 +49,9 @@ struct node *xattr_node(struct fsys *fs, struct node *n);
 
 /* Appends the listed names, each with its NUL. -E2BIG as above. */
 int xattr_list(struct fsys *fs, struct node *n, struct buf *out);
+
+/* Whether that is the attribute of the root that has the state of the mount. */
+bool xattr_is_status(const char *name);
 
 /* The facts that are read by name, in the order in which `mlenvfs info` prints them; NULL ends. */
 extern const char *const xattr_facts[];

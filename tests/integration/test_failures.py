@@ -33,7 +33,7 @@ def errno_of(call, *args):
 FAULTS = [
     ("401", {"status": 401}, {errno.EACCES}, "401"),
     ("403", {"status": 403}, {errno.EACCES}, "403"),
-    ("404", {"status": 404}, {errno.ENOENT}, None),
+    ("404", {"status": 404}, {errno.ESTALE}, None),
     ("429, longer than there is time", {"status": 429, "retry_after": 60}, {errno.EBUSY}, "429"),
     ("429 again and again", {"status": 429, "retry_after": 1}, {errno.EBUSY}, "429"),
     ("500", {"status": 500}, {errno.EIO}, "500"),
@@ -56,7 +56,7 @@ def test_errno_time_and_log(service, mount, fault, expected, word):
     # Bounded: the operation's own limit, with room for a slow machine. Not a measure of speed.
     assert time.monotonic() - started < TIMEOUT + 20
     assert (mount.local / "fine/1/spec.yml").read_text().startswith("$schema"), "the mount is alive"
-    if expected != {errno.ENOENT}:
+    if expected != {errno.ESTALE}:
         log = mount.log()
         assert "broken" in log and (word is None or word in log), log
     service.set_faults()

@@ -15,6 +15,7 @@
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
+#include "fs/listed.h"
 #include "fs/local.h"
 #include "fs/node.h"
 #include "fs/notify.h"
@@ -132,6 +133,7 @@ void mini_mount(struct mini_mount *m, struct service *service, const char *dir)
 	memset(m, 0, sizeof(*m));
 	fs->nodes = must(node_table_new());
 	fs->handles = must(handles_new());
+	fs->listed = must(listed_new());
 	fs->whiteouts = must(whiteouts_new(moved_clock));
 	fs->emptied = must(whiteouts_new(moved_clock));
 	fs->notify = must(notify_new(fs->nodes));
@@ -197,6 +199,7 @@ const char *mini_unmount(struct mini_mount *m, bool crash, char *problem, size_t
 	catalog_free(fs->catalog);
 	notify_free(fs->notify);
 	handles_free(fs->handles);
+	listed_free(fs->listed);
 	whiteouts_free(fs->whiteouts);
 	whiteouts_free(fs->emptied);
 	close_upper(m);

@@ -28,6 +28,7 @@
 #include "fs/handle.h"
 #include "fs/journal.h"
 #include "fs/kept.h"
+#include "fs/listed.h"
 #include "fs/local.h"
 #include "fs/node.h"
 #include "fs/notify.h"
@@ -122,6 +123,7 @@ void fsys_mount(struct fsys_fixture *f)
 		.source = memsource_source(f->m),
 		.nodes = node_table_new(),
 		.handles = handles_new(),
+		.listed = listed_new(),
 		.whiteouts = whiteouts_new(get_time),
 		.emptied = whiteouts_new(get_time),
 		.uid = getuid(),
@@ -154,6 +156,7 @@ void fsys_unmount(struct fsys_fixture *f)
 	catalog_free(f->fs.catalog);
 	notify_free(f->fs.notify);
 	handles_free(f->fs.handles);
+	listed_free(f->fs.listed);
 	whiteouts_free(f->fs.whiteouts);
 	whiteouts_free(f->fs.emptied);
 	settle_free(f->fs.settle);

@@ -137,19 +137,46 @@ static void test_records_are_replaced(void **state)
 	node_table_free(t);
 }
 
-static void test_an_older_listing_is_not_trusted(void **state)
+static void test_what_is_cached_of_directories(void **state)
 {
 	struct node_table *t = node_table_new();
-	struct node *n = node_root(t);
+	struct scope *s = a_scope();
+	struct node *ws = add(t, node_root(t), NODE_SCOPE, "ws", s);
+	struct node *env = add(t, ws, NODE_ENV, "e", s);
+	struct node *other = add(t, ws, NODE_ENV, "f", s);
+	struct node *version = add(t, env, NODE_VERSION, "4", s);
+	uint64_t *inos;
 
 	(void)state;
-	assert_false(node_swap_listed(t, n, 7));
-	assert_true(node_swap_listed(t, n, 7));
-	node_unlist(t, n, 7);
-	assert_true(node_swap_listed(t, n, 7));
-	node_unlist(t, n, 6);
-	assert_false(node_swap_listed(t, n, 7));
-	assert_true(node_swap_listed(t, n, 7));
+	assert_false(node_unlist(t, env->ino));
+	assert_int_equal(node_list(t, env->ino), 1);
+	assert_true(node_unlist(t, env->ino));
+	assert_int_equal(node_relisted(t, env->ino), 2);
+	node_list(t, version->ino);
+	node_list(t, other->ino);
+	assert_int_equal(node_unlist_below(t, env, &inos), 1);
+	assert_int_equal(inos[0], version->ino);
+	free(inos);
+	/* Who is reading it finds out, although nothing was cached. */
+	assert_int_equal(node_relisted(t, env->ino), 3);
+	assert_int_equal(node_relisted(t, version->ino), 1);
+	assert_true(node_unlist(t, other->ino));
+	assert_int_equal(node_relisted(t, 12345), 0);
+	assert_false(node_unlist(t, 12345));
+
+	assert_true(node_set_expiry(t, env->ino, 100));
+	assert_false(node_set_expiry(t, env->ino, 200));
+	assert_int_equal(node_expire(t, env->ino, 100), 200);
+	assert_int_equal(node_expire(t, env->ino, 200), 0);
+	assert_true(node_set_expiry(t, env->ino, 300));
+	assert_false(node_set_expiry(t, 12345, 300));
+
+	assert_int_equal(node_touch(t, env, 5), 0);
+	assert_int_equal(node_touch(t, env, 7), 5);
+	assert_int_equal(node_touched(t, env), 7);
+	assert_true(node_set_stored(t, version));
+	assert_false(node_set_stored(t, version));
+	scope_unref(s);
 	node_table_free(t);
 }
 
@@ -487,7 +514,7 @@ int main(void)
 		cmocka_unit_test(test_lookups_are_counted),
 		cmocka_unit_test(test_collision),
 		cmocka_unit_test(test_records_are_replaced),
-		cmocka_unit_test(test_an_older_listing_is_not_trusted),
+		cmocka_unit_test(test_what_is_cached_of_directories),
 		cmocka_unit_test(test_a_forward_and_its_target_end_together),
 		cmocka_unit_test(test_an_edited_file_keeps_its_number),
 		cmocka_unit_test(test_the_published_file_beside_the_edited_one),

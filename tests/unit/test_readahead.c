@@ -62,20 +62,18 @@ static void the_window_doubles_to_its_maximum(void **state)
 
 	(void)state;
 	expect(&r, list, 0, 0, 0);
-	expect(&r, list, 1, 2, 4);
-	expect(&r, list, 2, 4, 8);
-	expect(&r, list, 3, 0, 0);
-	expect(&r, list, 4, 8, 16);
-	for (size_t i = 5; i < 8; i++)
+	expect(&r, list, 1, 2, 6);
+	expect(&r, list, 2, 6, 14);
+	for (size_t i = 3; i < 6; i++)
 		expect(&r, list, i, 0, 0);
-	expect(&r, list, 8, 16, 32);
-	expect(&r, list, 16, 32, 64);
-	expect(&r, list, 32, 64, 96);
-	expect(&r, list, 64, 96, 128);
-	expect(&r, list, 96, 128, 160);
-	expect(&r, list, 128, 160, 192);
-	expect(&r, list, 160, 192, 200); /* the end of the list */
-	expect(&r, list, 192, 0, 0);
+	expect(&r, list, 6, 14, 30);
+	expect(&r, list, 14, 30, 62);
+	expect(&r, list, 30, 62, 94);
+	expect(&r, list, 62, 94, 126);
+	expect(&r, list, 94, 126, 158);
+	expect(&r, list, 126, 158, 190);
+	expect(&r, list, 158, 190, 200); /* the end of the list */
+	expect(&r, list, 190, 0, 0);
 	expect(&r, list, 199, 0, 0);
 	env_list_unref(list);
 }
@@ -87,10 +85,10 @@ static void a_jump_starts_anew(void **state)
 
 	(void)state;
 	expect(&r, list, 10, 0, 0);
-	expect(&r, list, 11, 12, 14);
-	expect(&r, list, 12, 14, 18);
+	expect(&r, list, 11, 12, 16);
+	expect(&r, list, 12, 16, 24);
 	expect(&r, list, 100, 0, 0);
-	expect(&r, list, 101, 102, 104);
+	expect(&r, list, 101, 102, 106);
 	expect(&r, list, 50, 0, 0);
 	expect(&r, list, 52, 0, 0);
 	expect(&r, list, 54, 0, 0);
@@ -125,11 +123,11 @@ static void a_walker_may_look_back_repeat_and_skip(void **state)
 	(void)state;
 	expect(&r, list, 0, 0, 0);
 	expect(&r, list, 0, 0, 0);
-	expect(&r, list, 1, 2, 4);
+	expect(&r, list, 1, 2, 6);
 	expect(&r, list, 1, 0, 0);
 	expect(&r, list, 0, 0, 0);
-	expect(&r, list, 3, 4, 8);
-	expect(&r, list, 6, 8, 16);
+	expect(&r, list, 3, 6, 14);
+	expect(&r, list, 6, 14, 30);
 	expect(&r, list, 5, 0, 0);
 	env_list_unref(list);
 }
@@ -142,12 +140,12 @@ static void only_the_walkers_own_kind_counts(void **state)
 
 	(void)state;
 	expect(&r, list, 1, 0, 0);
-	expect(&r, list, 2, 3, 6); /* 3 and 5 */
-	expect(&r, list, 3, 6, 11);
+	expect(&r, list, 2, 3, 8); /* 3, 5, 6 and 7 */
+	expect(&r, list, 3, 8, 19);
 	readahead_reset(&r);
 	expect(&r, list, 0, 0, 0);
-	expect(&r, list, 4, 5, 13); /* 8 and 12 */
-	expect(&r, list, 8, 13, 29);
+	expect(&r, list, 4, 5, 21); /* 8, 12, 16 and 20 */
+	expect(&r, list, 8, 21, 53);
 	expect(&r, list, 9, 0, 0); /* the other kind: a walk of its own */
 	env_list_unref(list);
 }
@@ -248,7 +246,7 @@ static uint64_t prefetched(struct walk *w)
 
 static void a_walk_is_fetched_ahead(void **state)
 {
-	static const unsigned int expected[] = {0, 2, 6, 6, 14, 14, 14, 14, 30};
+	static const unsigned int expected[] = {0, 4, 12, 12, 12, 12, 28, 28, 28};
 	struct walk w;
 
 	(void)state;
@@ -307,8 +305,8 @@ static void what_is_known_is_not_fetched_again(void **state)
 	assert_int_equal(read_env(&w, 0), 0);
 	assert_int_equal(read_env(&w, 10), 0);
 	assert_int_equal(prefetched(&w), 0);
-	assert_int_equal(read_env(&w, 11), 0); /* ahead: 12, which is known, and 13 */
-	assert_int_equal(prefetched(&w), 1);
+	assert_int_equal(read_env(&w, 11), 0); /* ahead: 12, which is known, to 15 */
+	assert_int_equal(prefetched(&w), 3);
 	close_walk(&w);
 }
 
@@ -325,7 +323,7 @@ static void wait_errors(struct walk *w, unsigned int n)
 	assert_int_equal(stats.errors, n);
 }
 
-/* A prefetch that failed ends the walk: reading 2 would else fetch 4 to 7 ahead. */
+/* A prefetch that failed ends the walk: reading 2 would else fetch 6 to 13 ahead. */
 static void a_failing_service_is_not_pressed(void **state)
 {
 	struct walk w;
@@ -335,13 +333,13 @@ static void a_failing_service_is_not_pressed(void **state)
 	assert_int_equal(read_env(&w, 0), 0);
 	memsource_fail(w.m, MEM_VERSIONS, -EBUSY, "slow down");
 	assert_int_equal(read_env(&w, 1), -EBUSY);
-	assert_int_equal(prefetched(&w), 2);
-	wait_errors(&w, 3);
+	assert_int_equal(prefetched(&w), 4);
+	wait_errors(&w, 5);
 	memsource_fail(w.m, MEM_VERSIONS, 0, NULL);
 	catalog_expire(w.c); /* the errors too */
 	assert_int_equal(read_env(&w, 2), 0);
-	assert_int_equal(prefetched(&w), 2);
-	assert_int_equal(memsource_calls(w.m, MEM_VERSIONS), 5);
+	assert_int_equal(prefetched(&w), 4);
+	assert_int_equal(memsource_calls(w.m, MEM_VERSIONS), 7);
 	close_walk(&w);
 }
 
@@ -374,24 +372,24 @@ static void a_reader_overtakes_prefetches(void **state)
 
 	(void)state;
 	open_walk(&w, 100, 0, 4);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 6; i++)
 		assert_int_equal(read_env(&w, i), 0);
-	assert_true(memsource_wait_calls(w.m, MEM_VERSIONS, 16));
+	assert_true(memsource_wait_calls(w.m, MEM_VERSIONS, 14));
 	memsource_hold(w.m);
-	assert_int_equal(read_env(&w, 8), 0);
+	assert_int_equal(read_env(&w, 6), 0);
 	assert_true(memsource_wait_inside(w.m, 2));
 	reader_start(&other, &w, 99);
 	assert_true(memsource_wait_inside(w.m, 3));
-	assert_string_equal(memsource_asked(w.m, 18), "e000099");
-	reader_start(&queued, &w, 31); /* the last in the queue */
+	assert_string_equal(memsource_asked(w.m, 16), "e000099");
+	reader_start(&queued, &w, 29); /* the last in the queue */
 	assert_true(memsource_wait_inside(w.m, 4));
-	assert_string_equal(memsource_asked(w.m, 19), "e000031");
+	assert_string_equal(memsource_asked(w.m, 17), "e000029");
 	memsource_release(w.m);
 	pthread_join(other.thread, NULL);
 	pthread_join(queued.thread, NULL);
 	assert_int_equal(other.rc, 0);
 	assert_int_equal(queued.rc, 0);
-	assert_true(memsource_wait_calls(w.m, MEM_VERSIONS, 33));
+	assert_true(memsource_wait_calls(w.m, MEM_VERSIONS, 31));
 	close_walk(&w);
 }
 
