@@ -209,8 +209,15 @@ static int take_end(struct build_entry *e, const struct question *q, const struc
 		    uint64_t size, bool *changed)
 {
 	uint64_t before = e->r.size;
-	int rc = build_entry_need_log(e);
+	int rc;
 
+	/* A log that is kept does not change. One that goes on is fetched, and kept, anew. */
+	if (e->r.digest[0] && size > before) {
+		e->r.digest[0] = '\0';
+		logfile_unref(e->log);
+		e->log = NULL;
+	}
+	rc = build_entry_need_log(e);
 	if (!rc)
 		rc = logfile_put(e->log, q->offset, buf_str(part), part->len);
 	if (!rc)
