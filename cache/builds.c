@@ -407,7 +407,8 @@ void builds_peek(struct builds *b, struct scope *s, const struct version *v, str
 	struct build_of of = {s, v->env, v->version, v->created};
 	struct build_entry *e = entry_get(b, s, v, false);
 
-	*out = (struct build_info){0};
+	/* Of a registry's versions no log is looked for. */
+	*out = (struct build_info){.left = s->kind == SCOPE_WORKSPACE ? 0 : b->conf.refresh};
 	if (!e && buildstore_stamp(b->conf.store, &of))
 		e = entry_get(b, s, v, true);
 	if (!e)
@@ -673,6 +674,39 @@ bool build_entry_may_look(struct build_entry *e)
 	return may;
 }
 
+/* As far as the service answers. */
+static int bring_up_to_date(struct build_entry *e, struct call *call, struct err *err)
+{
+	int rc = 0;
+
+	build_entry_sync(e);
+	if (build_entry_may_look(e))
+		rc = only_own_errors(builds_ask(e, JOB_LOOK, 0, call, err), err);
+	return rc ? rc : only_own_errors(update(e, false, call, err), err);
+}
+
+static void set_looking(struct build_entry *e, bool begins)
+{
+	pthread_mutex_lock(&e->lock);
+	e->looking = begins ? e->looking + 1 : e->looking - 1;
+	pthread_mutex_unlock(&e->lock);
+}
+
+int builds_look(struct builds *b, struct scope *s, struct version *v, struct call *call,
+		struct err *err)
+{
+	struct build_entry *e = entry_get(b, s, v, true);
+	int rc;
+
+	if (!e)
+		return err_set(err, -ENOMEM, "no memory for a build");
+	set_looking(e, true);
+	rc = bring_up_to_date(e, call, err);
+	set_looking(e, false);
+	build_entry_put(e);
+	return rc;
+}
+
 int builds_watch(struct builds *b, struct scope *s, struct version *v, struct call *call,
 		 struct build_watch **out, struct err *err)
 {
@@ -686,12 +720,7 @@ int builds_watch(struct builds *b, struct scope *s, struct version *v, struct ca
 		free(w);
 		return err_set(err, -ENOMEM, "no memory for a build");
 	}
-	build_entry_sync(w->entry);
-	rc = 0;
-	if (build_entry_may_look(w->entry))
-		rc = only_own_errors(builds_ask(w->entry, JOB_LOOK, 0, call, err), err);
-	if (!rc)
-		rc = only_own_errors(update(w->entry, false, call, err), err);
+	rc = bring_up_to_date(w->entry, call, err);
 	if (rc) {
 		build_entry_put(w->entry);
 		free(w);

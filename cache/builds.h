@@ -94,6 +94,13 @@ int builds_cancel(struct builds *b, struct scope *s, struct version *v, struct c
 		  struct err *e);
 
 /*
+ * Somebody is about to read the log without opening it: it is brought up to date as by
+ * builds_watch(). struct builds_conf.changed is not called for what comes of that. The same errors.
+ */
+int builds_look(struct builds *b, struct scope *s, struct version *v, struct call *call,
+		struct err *err);
+
+/*
  * Somebody opens the log: it is brought up to date (as far as the service answers), and followed
  * until builds_unwatch(). -ECANCELED, -ENOMEM.
  */

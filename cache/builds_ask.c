@@ -470,6 +470,16 @@ static void end_running(struct asking *a)
 	free(a->running);
 }
 
+static bool is_looked_at(struct build_entry *e)
+{
+	bool looked;
+
+	pthread_mutex_lock(&e->lock);
+	looked = e->looking != 0;
+	pthread_mutex_unlock(&e->lock);
+	return looked;
+}
+
 static int run(void *job, struct call *call, void **result, struct err *err)
 {
 	struct asking *a = job;
@@ -487,16 +497,15 @@ static int run(void *job, struct call *call, void **result, struct err *err)
 	else
 		rc = block(a, call, err);
 	end_running(a);
+	/* Before those who wait go on: they may show what is the case now. */
+	if (a->changed && !is_looked_at(a->entry))
+		build_entry_changed(a->entry);
 	return rc;
 }
 
 static void after(void *job)
 {
-	struct asking *a = job;
-
-	build_entry_keep(a->entry);
-	if (a->changed)
-		build_entry_changed(a->entry);
+	build_entry_keep(((struct asking *)job)->entry);
 }
 
 static void free_job(void *job)

@@ -75,6 +75,7 @@ struct build_entry {
 	struct logfile *log; /* NULL: not needed yet */
 	char *url;           /* of the log, signed: a secret; NULL: to be asked for */
 	bool unanswered;     /* the last question about the state was not answered */
+	unsigned int looking; /* how many are told by builds_look() what has changed */
 	int64_t asked;       /* when the state was asked for last; clock_mono(), as all of these */
 	int64_t looked;      /* when somebody else's log was looked for */
 	int64_t ended;       /* when the end was seen first; 0: it was not */

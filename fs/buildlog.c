@@ -64,10 +64,10 @@ int buildlog_open(struct fsys *fs, struct node *n, struct call *c, struct handle
 
 int buildlog_look(struct fsys *fs, struct node *n, struct call *c, struct err *e)
 {
-	struct build_watch *w;
-	int rc = watch(fs, n, c, &w, e);
+	struct version *v = fs->builds ? node_get_version(fs->nodes, n->parent) : NULL;
+	int rc = v ? builds_look(fs->builds, n->scope, v, c, e) : fs->builds ? -ENOENT : 0;
 
-	builds_unwatch(w);
+	version_unref(v);
 	return rc;
 }
 

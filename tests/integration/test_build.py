@@ -499,6 +499,48 @@ def test_read_only(directed, director):
     assert done.returncode == 1 and "Read-only file system" in done.stderr
 
 
+def test_a_read_only_mount_follows_what_others_build(serve, director, make_mount, tail):
+    """Though the kernel tells it of no open there."""
+    service = serve("--builder", director.program)
+    writer, reader = make_mount(service=service), make_mount(service=service, options={"ro": True, "refresh": 0.2})
+    version = publish(writer)
+    log = reader.local / "env" / "1" / "build.log"
+    wait_until(log.exists, SOON_SECONDS, "the version")
+    assert os.stat(log).st_size == 0
+    begin(version)
+    director.line("first line")
+    wait_until(lambda: b"first line\n" in log.read_bytes(), SOON_SECONDS, "a log that was not there before")
+    seen = tail(log)
+    for number in range(5):
+        director.line(f"line {number}")
+        seen.wait_for(f"line {number}\n".encode())
+    director.end()
+    assert wait_state(version) == "Succeeded"
+    seen.wait_for(b"Succeeded")
+    wait_until(lambda: log.read_bytes() == (version / "build.log").read_bytes(), SOON_SECONDS, "the same log")
+    assert os.stat(log).st_size == len(log.read_bytes())
+    assert not seen.complaints
+
+
+def test_a_log_that_nobody_knew_of_is_read_at_once_without_an_open(serve, director, make_mount):
+    """No second look is needed: its size is asked for as it is read, after it was listed as empty."""
+    service = serve("--builder", director.program)
+    writer = make_mount(service=service)
+    version = publish(writer)
+    begin(version)
+    director.line("built before")
+    director.end()
+    assert wait_state(version) == "Succeeded"
+    reader = make_mount(service=service, options={"ro": True})
+    log = reader.local / "env" / "1" / "build.log"
+    assert subprocess.run(["ls", "-l", log.parent], check=True, capture_output=True, text=True).stdout.count("build.log") == 1
+    with open(log, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        assert file.tell() > len("built before\n")
+    shown = subprocess.run(["cat", log], check=True, capture_output=True).stdout
+    assert shown == (version / "build.log").read_bytes() and b"built before\n" in shown
+
+
 def test_started_twice_is_one_build(directed, director):
     version = publish(directed)
     begin(version)
