@@ -210,7 +210,8 @@ static void test_opaque_words_are_masked(void **state)
 
 static void test_words_are_masked_before_they_are_cut(void **state)
 {
-	char text[64] = "It was s3cret-value,\n\x1b" "and eyJhbGciOiJub25lIn0.eyJhIjoxfQ.a";
+	char text[64] = "It was s3cret-value,\n\x1b"
+			"and eyJhbGciOiJub25lIn0.eyJhIjoxfQ.a";
 	char euro[] = "12345678\xe2\x82\xac", out[40];
 
 	(void)state;
