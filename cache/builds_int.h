@@ -68,18 +68,18 @@ struct build_entry {
 	pthread_mutex_t lock;
 	/* protected by lock */
 	struct build_record r;
-	bool known;          /* r is one */
-	int64_t stamp;       /* of the record on the disk that is r */
-	uint64_t generation; /* counts the builds that r was about */
-	uint64_t logs;       /* counts the logs of which it said that they are the build's */
-	struct logfile *log; /* NULL: not needed yet */
-	char *url;           /* of the log, signed: a secret; NULL: to be asked for */
-	bool unanswered;     /* the last question about the state was not answered */
+	bool known;           /* r is one */
+	int64_t stamp;        /* of the record on the disk that is r */
+	uint64_t generation;  /* counts the builds that r was about */
+	uint64_t logs;        /* counts the logs of which it said that they are the build's */
+	struct logfile *log;  /* NULL: not needed yet */
+	char *url;            /* of the log, signed: a secret; NULL: to be asked for */
+	bool unanswered;      /* the last question about the state was not answered */
 	unsigned int looking; /* how many are told by builds_look() what has changed */
-	int64_t asked;       /* when the state was asked for last; clock_mono(), as all of these */
-	int64_t looked;      /* when somebody else's log was looked for */
-	int64_t ended;       /* when the end was seen first; 0: it was not */
-	int64_t next;        /* not to be polled before */
+	int64_t asked;        /* when the state was asked for last; clock_mono(), as all of these */
+	int64_t looked;       /* when somebody else's log was looked for */
+	int64_t ended;        /* when the end was seen first; 0: it was not */
+	int64_t next;         /* not to be polled before */
 	unsigned int failures;
 	int64_t image_at; /* when the image's details were asked for; 0: never */
 	bool image_failed;
