@@ -350,9 +350,17 @@ int attr_fill(struct fsys *fs, struct node *n, struct stat *st, double *timeout)
 	}
 }
 
+/* An archived environment, or version: rename(2) takes it out of there. */
+static bool can_come_back(const struct fsys *fs, const struct node *n)
+{
+	return fs->local && ((n->kind == NODE_ENV && n->parent->kind == NODE_ARCHIVE) ||
+			     (n->kind == NODE_VERSION && n->parent->parent->kind == NODE_ARCHIVE));
+}
+
 double attr_entry_timeout(struct fsys *fs, struct node *n)
 {
-	if (node_is_local(fs->nodes, n))
+	/* The kernel takes a name along in a rename, with all that it knows of it. */
+	if (node_is_local(fs->nodes, n) || can_come_back(fs, n))
 		return 0;
 	switch (n->kind) {
 	case NODE_SPEC:

@@ -199,8 +199,9 @@ def until_published(steps, directory, before=b""):
     """Or until the directory says why it is not, other than before."""
     end = time.monotonic() + CHILD_SECONDS
     while steps.do("look", os.getxattr, directory, "user.mlenvfs.state") != b"published":
-        if failure_of(directory) not in (b"", before):
-            steps.told.append(("published", errno.EIO))
+        reason = failure_of(directory)
+        if reason not in (b"", before):
+            steps.told.append((f"published, not {before.decode()!r} but {reason.decode()!r}", errno.EIO))
             raise OSError(errno.EIO, "it can't be published")
         if time.monotonic() > end:
             raise OSError(errno.ETIME, "it is not published")
