@@ -23,6 +23,7 @@
 #include "fs/tree.h"
 #include "fs/upper.h"
 #include "fs/whiteout.h"
+#include "fs/xattr.h"
 
 enum {
 	TRIES_MAX = 16,   /* names that others took, one after the other */
@@ -313,15 +314,16 @@ void register_done(struct fsys *fs, uint64_t id)
  * (registries take minutes) may yet fail, and one that did fail is not there.
  */
 static int look_whether_done(struct fsys *fs, struct scope *s, const char *env, const char *version,
-			     struct call *c, struct version **out, struct err *e)
+			     struct call *c, struct version **out, bool *failed, struct err *e)
 {
 	int rc = look(fs, s, env, version, c, out, e);
 
+	*failed = !rc && version_has_failed(*out);
 	if (rc)
 		return rc;
 	if (version_is_unfinished(*out))
 		rc = err_set(e, -EINPROGRESS, "%s:%s is still being registered", env, version);
-	else if (version_has_failed(*out))
+	else if (*failed)
 		rc = err_set(e, -ENOENT, "the service could not register %s:%s: %s", env, version,
 			     (*out)->provisioning_state);
 	if (rc) {
@@ -340,7 +342,8 @@ static int settle_doubt(struct fsys *fs, const struct registration *r, const str
 			struct version **out)
 {
 	struct version *there = NULL;
-	int found = look_whether_done(fs, r->scope, r->env, v->version, c, &there, NULL);
+	bool failed;
+	int found = look_whether_done(fs, r->scope, r->env, v->version, c, &there, &failed, NULL);
 	bool same = !found && has_same(there, digest) == 1;
 
 	if (same) {
@@ -668,19 +671,27 @@ static void forget_bytes(struct fsys *fs, const struct journal_entry *entry)
 	}
 }
 
-/* It never will: whoever asks the draft, or the version that was edited, learns why. */
-static void tell_lost(struct fsys *fs, const struct journal_entry *entry, const char *why)
+/*
+ * It never will: whoever asks the draft, or the version that was edited, learns why. failure NULL:
+ * the service has never heard of it; what the program was told when it saved says more than that.
+ */
+static void tell_lost(struct fsys *fs, const struct journal_entry *entry, const char *failure)
 {
+	_cleanup_buf_ struct buf said = BUF_INIT(XATTR_VALUE_MAX);
 	_cleanup_free_ char *dir = NULL;
+	char why[ERR_MSG_MAX];
 	struct upper_place p;
+	bool draft;
 
 	if (upper_parse(entry->from, &p))
 		return;
-	dir = upper_dir(&p);
-	if (p.area == UPPER_DRAFT)
-		edit_note(fs, entry->from, why);
-	else if (dir)
-		edit_set_reason(fs, dir, why);
+	draft = p.area == UPPER_DRAFT;
+	dir = draft ? strdup(entry->from) : upper_dir(&p);
+	if (!dir || (!failure && !(draft ? edit_get_note : edit_get_reason)(fs, dir, &said)))
+		return;
+	snprintf(why, sizeof(why), "version %s of %s did not reach the service: save it once more",
+		 entry->version, entry->env);
+	(draft ? edit_note : edit_set_reason)(fs, dir, failure ? failure : why);
 }
 
 static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
@@ -689,12 +700,14 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 	struct version *there = NULL;
 	struct err e = ERR_INIT;
 	struct scope *scope;
+	bool failed = false;
 	int rc;
 
 	if (r->journal == r->fs->journal && settle_is_active(r->fs->settle, id))
 		return;
 	scope = find_scope(r->fs, entry->scope, r->c);
-	rc = scope ? look_whether_done(r->fs, scope, entry->env, entry->version, r->c, &there, &e)
+	rc = scope ? look_whether_done(r->fs, scope, entry->env, entry->version, r->c, &there,
+				       &failed, &e)
 		   : -EHOSTUNREACH;
 	if (rc && rc != -ENOENT) {
 		scope_unref(scope);
@@ -712,7 +725,7 @@ static void resolve(void *arg, uint64_t id, const struct journal_entry *entry)
 		log_info("op=publish env=%s version=%s: it did not reach the service: %s",
 			 entry->env, entry->version, rc ? err_text(&e, rc) : "another one did");
 		if (rc)
-			tell_lost(r->fs, entry, err_text(&e, rc));
+			tell_lost(r->fs, entry, failed ? err_text(&e, rc) : NULL);
 	}
 	version_unref(there);
 	scope_unref(scope);

@@ -16,6 +16,7 @@
 
 #include "cache/catalog.h"
 #include "client/cleanup.h"
+#include "fs/edit.h"
 #include "fs/journal.h"
 #include "fs/settle.h"
 #include "fs/upper.h"
@@ -537,6 +538,18 @@ static void test_doubt_is_resolved_when_the_service_is_back(void **state)
 	trial_end(&t);
 }
 
+/* What it says that version 1 of e could not be saved. */
+static void assert_reason(struct fsys_fixture *f, const char *reason)
+{
+	char vdir[FSYS_PATH];
+	struct buf said = BUF_INIT(ERR_MSG_MAX);
+
+	fsys_vdir(f, "e", "1", vdir);
+	assert_int_equal(edit_get_reason(&f->fs, vdir, &said), 0);
+	assert_non_null(strstr(buf_str(&said), reason));
+	buf_free(&said);
+}
+
 static void test_doubt_about_what_never_arrived(void **state)
 {
 	struct fsys_fixture *f = *state;
@@ -553,6 +566,25 @@ static void test_doubt_about_what_never_arrived(void **state)
 	/* It is never sent behind the user's back. */
 	assert_int_equal(fsys_requests(f, MEM_PUT), 0);
 	assert_true(fsys_exists(f, mine));
+	assert_reason(f, "version 2 of e did not reach the service: save it once more");
+	trial_end(&t);
+}
+
+/* What was said when it was saved says more than that the service has never heard of it. */
+static void test_the_reason_stays_when_doubt_ends(void **state)
+{
+	struct fsys_fixture *f = *state;
+	char vdir[FSYS_PATH];
+	struct trial t;
+
+	publish(f, "e", "1", IMAGE);
+	make_doubt(f, &t, false);
+	fsys_vdir(f, "e", "1", vdir);
+	edit_set_reason(&f->fs, vdir, "it timed out");
+	memsource_fail(f->m, MEM_GET, 0, NULL);
+	assert_int_equal(register_resolve(&f->fs, fsys_call(f)), 0);
+	assert_int_equal(journal_entries(f), 0);
+	assert_reason(f, "it timed out");
 	trial_end(&t);
 }
 
@@ -846,6 +878,7 @@ int main(void)
 		WITH_MOUNT(test_a_failed_request_that_left_nothing),
 		WITH_MOUNT(test_doubt_is_resolved_when_the_service_is_back),
 		WITH_MOUNT(test_doubt_about_what_never_arrived),
+		WITH_MOUNT(test_the_reason_stays_when_doubt_ends),
 		WITH_MOUNT(test_doubt_about_a_name_that_another_has),
 		WITH_MOUNT(test_a_request_that_may_be_on_its_way),
 		WITH_MOUNT(test_what_is_under_way_is_left_alone),
