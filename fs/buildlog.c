@@ -58,7 +58,7 @@ int buildlog_open(struct fsys *fs, struct node *n, struct call *c, struct handle
 	/* Before the open is answered: who seeks to the end first asks the kernel where that is. */
 	if (now.size != before.size || now.modified != before.modified)
 		notify_attributes(fs->notify, n->ino);
-	*grows = now.growing || !now.known;
+	*grows = now.growing;
 	return 0;
 }
 

@@ -24,8 +24,8 @@ struct handle;
 void buildlog_info(struct fsys *fs, struct node *version, struct build_info *out);
 
 /*
- * Opens a build.log for h, which follows it until it is closed. *grows: it may change under those
- * who read it, so that the kernel must not cache it.
+ * Opens a build.log for h, which follows it until it is closed. *grows: it changes under those who
+ * read it, so that the kernel must not cache it. (Where a build begins later the kernel is told.)
  */
 int buildlog_open(struct fsys *fs, struct node *n, struct call *c, struct handle *h, bool *grows,
 		  struct err *e);

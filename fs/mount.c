@@ -6,9 +6,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <fuse_lowlevel.h>
@@ -151,22 +153,18 @@ static void end_loop(struct mount *m)
 
 /*
  * Ends everything that waits as soon as the mount is gone or a signal asked for it, so that the
- * loop's threads, which finish their requests first, end at once. (The kernel tells us of an
- * unmount by an error condition on the device.)
+ * loop's threads, which finish their requests first, end at once.
  */
 static void *watch(void *arg)
 {
 	struct mount *m = arg;
-	struct pollfd fds[2] = {{.fd = m->wake[0], .events = POLLIN},
-				{.fd = m->se ? fuse_session_fd(m->se) : -1}};
+	struct pollfd told = {.fd = m->wake[0], .events = POLLIN};
 	char what = 0;
 
 	while (what != WAKE_QUIT && what != WAKE_STOP) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		if (poll(&told, 1, -1) < 0 && errno != EINTR)
 			break;
-		if (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL))
-			break;
-		if (!(fds[0].revents & POLLIN) || read(m->wake[0], &what, 1) != 1)
+		if (!(told.revents & POLLIN) || read(m->wake[0], &what, 1) != 1)
 			continue;
 		if (what == WAKE_EXPIRE) {
 			log_info("op=refresh: lists will be fetched again");
@@ -484,8 +482,31 @@ static int session_args(const struct options *o, struct fuse_args *args)
 	return rc ? -ENOMEM : 0;
 }
 
+/*
+ * The device, as libfuse would read it, but that the watcher learns of the unmount from the first
+ * thread that does. Were it to wait at the device itself, the kernel would wake it for each
+ * request.
+ */
+static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
+{
+	const struct mount *m =
+		(const void *)((const char *)userdata - offsetof(struct mount, fsys));
+	ssize_t n = read(fd, buf, len);
+
+	if (n < 0 && errno == ENODEV)
+		tell_watcher(m, WAKE_STOP);
+	return n;
+}
+
+static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	(void)userdata;
+	return writev(fd, iov, count);
+}
+
 static int open_session(struct mount *m, struct err *e)
 {
+	static const struct fuse_custom_io device = {.read = device_read, .writev = device_writev};
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int rc = session_args(m->o, &args);
 
@@ -500,6 +521,8 @@ static int open_session(struct mount *m, struct err *e)
 			       "installed, and allow_other allowed by /etc/fuse.conf?",
 			       m->o->mountpoint);
 	m->mounted = true;
+	if (fuse_session_custom_io(m->se, &device, fuse_session_fd(m->se)))
+		return -ENOMEM;
 	return 0;
 }
 

@@ -25,6 +25,9 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 
 	/* Saving decides at flush, which writeback caching would defer or hide. */
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+	/* The device is read and written by device_read() and device_writev() (mount.c). */
+	conn->want &=
+		~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	if (!wanted(fs, "readdirplus"))
 		conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS;
 	/* What is kept of a directory or file is looked at again when its time or size moved. */
