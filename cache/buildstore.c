@@ -19,6 +19,7 @@
 #include "client/cleanup.h"
 #include "client/clock.h"
 #include "client/log.h"
+#include "client/sha256.h"
 #include "client/writeall.h"
 
 enum { FILE_NAME_SIZE = 64, PRIVATE = 0600, KEY_MAX = 8 * ASSET_NAME_MAX, STAMP_BITS = 20 };
@@ -106,7 +107,7 @@ void buildstore_name(const struct build_of *of, char out[BUILDSTORE_NAME_SIZE])
 	buf_addch(&key, '\0');
 	buf_add(&key, of->env, strlen(of->env) + 1);
 	buf_addstr(&key, of->version);
-	if (buf_error(&key) || !EVP_Digest(buf_str(&key), key.len, digest, &n, EVP_sha256(), NULL))
+	if (buf_error(&key) || !EVP_Digest(buf_str(&key), key.len, digest, &n, sha256(), NULL))
 		memset(digest, 0, sizeof(digest));
 	for (size_t i = 0; i < (BUILDSTORE_NAME_SIZE - 1) / 2; i++)
 		snprintf(out + 2 * i, 3, "%02x", digest[i]);

@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 
 #include "client/cleanup.h"
+#include "client/sha256.h"
 
 enum { BLOCKS_MAX = 1024, CHUNK = 64 * 1024, PRIVATE = 0600 };
 _Static_assert((uint64_t)BLOCKS_MAX *LOGFILE_BLOCK == LOGFILE_MAX, "blocks of the longest log");
@@ -302,7 +303,7 @@ int logfile_digest(const struct logfile *l, char out[LOGFILE_DIGEST_SIZE])
 	unsigned int n = 0;
 	int rc = ctx ? 0 : -ENOMEM;
 
-	if (!rc && !EVP_DigestInit_ex(ctx, EVP_sha256(), NULL))
+	if (!rc && !EVP_DigestInit_ex(ctx, sha256(), NULL))
 		rc = -EIO;
 	if (!rc)
 		rc = each_chunk(l, digest_chunk, ctx);

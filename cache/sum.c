@@ -7,13 +7,14 @@
 #include <openssl/evp.h>
 
 #include "client/base64.h"
+#include "client/sha256.h"
 
 static const char name_letters[] =
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 int sum_of(const void *data, size_t len, struct sum *out)
 {
-	return EVP_Digest(len ? data : "", len, out->bytes, NULL, EVP_sha256(), NULL) ? 0 : -ENOMEM;
+	return EVP_Digest(len ? data : "", len, out->bytes, NULL, sha256(), NULL) ? 0 : -ENOMEM;
 }
 
 static bool add_parts(EVP_MD_CTX *ctx, const struct sum_part *parts, size_t n)
@@ -32,7 +33,7 @@ static bool add_parts(EVP_MD_CTX *ctx, const struct sum_part *parts, size_t n)
 int sum_parts(const struct sum_part *parts, size_t n, struct sum *out)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) && add_parts(ctx, parts, n) &&
+	bool ok = ctx && EVP_DigestInit_ex(ctx, sha256(), NULL) && add_parts(ctx, parts, n) &&
 		  EVP_DigestFinal_ex(ctx, out->bytes, NULL);
 
 	EVP_MD_CTX_free(ctx);

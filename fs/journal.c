@@ -16,6 +16,7 @@
 
 #include "client/buf.h"
 #include "client/log.h"
+#include "client/sha256.h"
 #include "client/utf8.h"
 #include "fs/context_walk.h"
 #include "fs/wholefile.h"
@@ -62,7 +63,7 @@ static int make_header(const char *body, size_t len, char out[HEADER_SIZE])
 	unsigned char digest[DIGEST_SIZE];
 	int n;
 
-	if (!EVP_Digest(body, len, digest, NULL, EVP_sha256(), NULL))
+	if (!EVP_Digest(body, len, digest, NULL, sha256(), NULL))
 		return -EIO;
 	n = snprintf(out, HEADER_SIZE, "mlenvfs-journal %d %zu ", FORMAT, len);
 	for (int i = 0; i < DIGEST_SIZE; i++)

@@ -13,6 +13,7 @@
 
 #include <openssl/evp.h>
 
+#include "client/sha256.h"
 #include "fs/context_walk.h"
 #include "fs/wholefile.h"
 
@@ -74,7 +75,7 @@ static int make_file_name(const char *name, char out[FILE_NAME_SIZE])
 		snprintf(out, FILE_NAME_SIZE, "f-%s", name);
 		return 0;
 	}
-	if (!EVP_Digest(name, len, digest, NULL, EVP_sha256(), NULL))
+	if (!EVP_Digest(name, len, digest, NULL, sha256(), NULL))
 		return -EIO;
 	n = snprintf(out, FILE_NAME_SIZE, "h-");
 	for (int i = 0; i < DIGEST_SIZE; i++)

@@ -8,6 +8,8 @@
 
 #include <openssl/evp.h>
 
+#include "client/sha256.h"
+
 enum {
 	CUT_HASH_BYTES = 8,
 	CUT_TAIL = 2 + 2 * CUT_HASH_BYTES, /* "%~" and the digits */
@@ -60,7 +62,7 @@ static void cut(const char *text, size_t len, char out[NAME_SIZE], size_t keep)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE] = {0};
 
-	if (!EVP_Digest(text, len, digest, NULL, EVP_sha256(), NULL))
+	if (!EVP_Digest(text, len, digest, NULL, sha256(), NULL))
 		memset(digest, 0, sizeof(digest));
 	/* Do not end in the middle of a UTF-8 character. */
 	while (keep && ((unsigned char)out[keep] & 0xc0) == 0x80)

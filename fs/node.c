@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 
 #include "client/buf.h"
+#include "client/sha256.h"
 #include "fs/node_int.h"
 
 enum {
@@ -20,7 +21,7 @@ enum {
 
 uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
 {
-	unsigned char digest[SHA256_DIGEST_LENGTH];
+	unsigned char digest[SHA256_BYTES];
 	_cleanup_buf_ struct buf b = BUF_INIT(LABEL_MAX);
 	unsigned char k = (unsigned char)kind;
 	uint64_t ino;
@@ -28,7 +29,7 @@ uint64_t node_number(uint64_t parent, enum node_kind kind, const char *label)
 	buf_add(&b, &parent, sizeof(parent));
 	buf_add(&b, &k, 1);
 	buf_addstr(&b, label);
-	if (buf_error(&b) || !SHA256((const unsigned char *)b.data, b.len, digest))
+	if (buf_error(&b) || !EVP_Digest(b.data, b.len, digest, NULL, sha256(), NULL))
 		return parent + k + 1;
 	memcpy(&ino, digest, sizeof(ino));
 	/* 0 is no inode and 1 the root; keep clear of what some tools take for negative. */

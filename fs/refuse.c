@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 
 #include "client/cleanup.h"
+#include "client/sha256.h"
 #include "fs/edit.h"
 #include "fs/edits.h"
 #include "fs/local.h"
@@ -40,7 +41,7 @@ static bool digest_of(struct fsys *fs, const char *path, const char *rel, uint64
 		openat(local_fd(fs->local), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	EVP_MD_CTX *md = fd < 0 ? NULL : EVP_MD_CTX_new();
 	unsigned char all[EVP_MAX_MD_SIZE];
-	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) &&
+	bool done = md && EVP_DigestInit_ex(md, sha256(), NULL) &&
 		    EVP_DigestUpdate(md, rel, strlen(rel) + 1) && hash_descriptor(fd, md, all);
 
 	if (done)

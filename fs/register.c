@@ -14,6 +14,7 @@
 #include "client/clock.h"
 #include "client/conda.h"
 #include "client/log.h"
+#include "client/sha256.h"
 #include "fs/edit.h"
 #include "fs/freename.h"
 #include "fs/journal.h"
@@ -100,7 +101,7 @@ static int digest_text(const char *text, size_t len, char out[REGISTER_DIGEST_SI
 {
 	unsigned char digest[DIGEST_BYTES];
 
-	if (!EVP_Digest(text, len, digest, NULL, EVP_sha256(), NULL))
+	if (!EVP_Digest(text, len, digest, NULL, sha256(), NULL))
 		return -EIO;
 	for (int i = 0; i < DIGEST_BYTES; i++)
 		snprintf(out + (size_t)2 * (size_t)i, 3, "%02x", digest[i]);
@@ -139,7 +140,7 @@ static void digest_file(struct fsys *fs, const char *path, char out[REGISTER_DIG
 	unsigned char digest[DIGEST_BYTES];
 	char chunk[16 * 1024];
 	ssize_t n = -1;
-	bool ok = fd >= 0 && ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+	bool ok = fd >= 0 && ctx && EVP_DigestInit_ex(ctx, sha256(), NULL);
 
 	while (ok && (n = read(fd, chunk, sizeof(chunk))) > 0)
 		ok = EVP_DigestUpdate(ctx, chunk, (size_t)n);
