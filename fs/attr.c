@@ -14,6 +14,7 @@
 #include "fs/name.h"
 #include "fs/notify.h"
 #include "fs/render.h"
+#include "fs/rendered.h"
 #include "fs/shown.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
@@ -173,7 +174,7 @@ static int fill_version_file(struct fsys *fs, struct node *n, struct stat *st, d
 		st->st_mode = file_mode(n);
 		if (n->kind == NODE_DOCKERFILE)
 			st->st_mode = derived_mode(fs, n);
-		rc = render_size(fs->nodes, n->parent, v, n->kind, &size);
+		rc = rendered_size(fs->rendered, fs->nodes, n->parent, v, n->kind, &size);
 		set_size(st, size);
 	}
 	if (!rc)

@@ -61,6 +61,7 @@ struct fsys {
 	struct notify *notify;
 	struct disk *disk;           /* the cache on the disk */
 	struct listed *listed;       /* directories that are being read */
+	struct rendered *rendered;   /* texts rendered a moment ago; NULL: none are kept */
 	struct upcalls *upcalls;     /* what the kernel asked; NULL: it is not counted */
 	struct fsys_kernel kernel;   /* what it can do, */
 	const char *without;         /* and what of that is not to be used, for measuring it */

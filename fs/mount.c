@@ -36,6 +36,7 @@
 #include "fs/ops.h"
 #include "fs/paths.h"
 #include "fs/register.h"
+#include "fs/rendered.h"
 #include "fs/seen.h"
 #include "fs/settle.h"
 #include "fs/upcalls.h"
@@ -76,6 +77,7 @@ struct mount {
 	struct whiteouts *emptied;
 	struct notify *notify;
 	struct listed *listed;
+	struct rendered *rendered;
 	struct upcalls upcalls;
 	struct catalog *catalog;
 	int builds_dir;
@@ -303,6 +305,7 @@ static void fill_fsys(struct mount *m)
 		.notify = m->notify,
 		.disk = m->disk,
 		.listed = m->listed,
+		.rendered = m->rendered,
 		.upcalls = &m->upcalls,
 		.without = getenv("MLENVFS_WITHOUT"),
 		.whiteouts = m->whiteouts,
@@ -446,7 +449,8 @@ static int open_layers(struct mount *m, struct err *e)
 	m->emptied = whiteouts_new(NULL);
 	m->notify = m->nodes ? notify_new(m->nodes) : NULL;
 	m->listed = listed_new();
-	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify || !m->listed)
+	m->rendered = rendered_new();
+	if (!m->handles || !m->whiteouts || !m->emptied || !m->notify || !m->listed || !m->rendered)
 		return -ENOMEM;
 	notify_remember(m->notify, disk_store(m->disk));
 	notify_count(m->notify, &m->upcalls);
@@ -585,6 +589,7 @@ static void take_down(struct mount *m)
 	notify_free(m->notify);
 	disk_close(m->disk);
 	listed_free(m->listed);
+	rendered_free(m->rendered);
 	whiteouts_free(m->whiteouts);
 	whiteouts_free(m->emptied);
 	close_upper(m);

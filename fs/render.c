@@ -51,36 +51,3 @@ int render_dockerfile_link(const struct version *v, struct buf *out)
 	buf_addstr(out, "context/");
 	return name_encode_path(path, strlen(path), out);
 }
-
-static int64_t *size_field(struct node_sizes *s, enum node_kind kind)
-{
-	switch (kind) {
-	case NODE_SPEC:
-		return &s->spec;
-	case NODE_CONDA:
-		return &s->conda;
-	default:
-		return &s->dockerfile;
-	}
-}
-
-int render_size(struct node_table *t, struct node *n, const struct version *v, enum node_kind kind,
-		int64_t *size)
-{
-	struct node_sizes sizes = node_get_sizes(t, n);
-	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
-	int rc;
-
-	*size = 0;
-	if (sizes.of != v)
-		sizes = (struct node_sizes){v, -1, -1, -1};
-	if (*size_field(&sizes, kind) < 0) {
-		rc = render_file(v, kind, &text);
-		if (rc)
-			return rc;
-		*size_field(&sizes, kind) = (int64_t)text.len;
-		node_set_sizes(t, n, &sizes);
-	}
-	*size = *size_field(&sizes, kind);
-	return 0;
-}

@@ -21,8 +21,4 @@ int render_file(const struct version *v, enum node_kind kind, struct buf *out);
 /* Where a build context's Dockerfile symlink points: "context/<dockerfile_path>", encoded. */
 int render_dockerfile_link(const struct version *v, struct buf *out);
 
-/* The size of what render_file() gives; kept with the node n (a NODE_VERSION). */
-int render_size(struct node_table *t, struct node *n, const struct version *v, enum node_kind kind,
-		int64_t *size);
-
 #endif

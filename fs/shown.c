@@ -6,21 +6,23 @@
 #include <string.h>
 
 #include <fuse_lowlevel.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 
 #include "client/cleanup.h"
 #include "client/log.h"
+#include "client/sha256.h"
 #include "fs/change.h"
 #include "fs/edits.h"
 #include "fs/kept.h"
 #include "fs/register.h"
 #include "fs/render.h"
+#include "fs/rendered.h"
 #include "fs/spec.h"
 #include "fs/spec_patch.h"
 #include "fs/tree.h"
 #include "fs/upper.h"
 
-enum { DIGEST_SIZE = 2 * SHA256_DIGEST_LENGTH + 1, PERMISSIONS = 0777 };
+enum { DIGEST_SIZE = 2 * SHA256_BYTES + 1, PERMISSIONS = 0777 };
 
 /*
  * Which record the kept things belong to, a line each: "created <ns>" for all of them, "spec.yml
@@ -42,14 +44,14 @@ static char *version_dir(const struct scope *scope, const struct version *v)
 static int digest_of(const struct version *v, enum node_kind kind, char out[DIGEST_SIZE])
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(RENDER_MAX);
-	unsigned char digest[SHA256_DIGEST_LENGTH];
+	unsigned char digest[SHA256_BYTES];
 	int rc = render_file(v, kind, &text);
 
 	if (rc)
 		return rc;
-	if (!SHA256((const unsigned char *)buf_str(&text), text.len, digest))
+	if (!EVP_Digest(buf_str(&text), text.len, digest, NULL, sha256(), NULL))
 		return -EIO;
-	for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
+	for (int i = 0; i < SHA256_BYTES; i++)
 		snprintf(out + (size_t)2 * (size_t)i, 3, "%02x", digest[i]);
 	return 0;
 }
@@ -192,7 +194,7 @@ int shown_text(struct fsys *fs, struct node *version, enum node_kind kind, struc
 			 : -ENOMEM;
 	}
 	if (rc == -ENOENT)
-		rc = render_file(v, kind, out);
+		rc = rendered_file(fs->rendered, v, kind, out);
 	version_unref(v);
 	return rc;
 }
