@@ -196,6 +196,7 @@ int catalog_versions(struct catalog *c, struct scope *s, const char *env, struct
 		.key = BUF_INIT(CATALOG_KEY_MAX),
 		.scope = s,
 		.env = env,
+		.who = call->who,
 	};
 	void *list = NULL;
 	int rc = scope_key(&w.key, s);
@@ -204,6 +205,20 @@ int catalog_versions(struct catalog *c, struct scope *s, const char *env, struct
 	buf_free(&w.key);
 	*out = list;
 	return rc;
+}
+
+void catalog_listed(struct catalog *c, const struct scope *s, int64_t who)
+{
+	_cleanup_buf_ struct buf key = BUF_INIT(CATALOG_KEY_MAX);
+	struct place *p;
+
+	if (scope_key(&key, s))
+		return;
+	catalog_lock(c);
+	p = place_find(c, &key);
+	if (p)
+		p->lister = who;
+	catalog_unlock(c);
 }
 
 int catalog_context(struct catalog *c, struct scope *s, struct version *v, struct call *call,

@@ -21,7 +21,8 @@
  * was asked for before the entry was last changed or invalidated is dropped.
  *
  * Readahead: reading the versions of environments in the order of their list is recognised as a
- * traversal, and the next ones are fetched ahead in a window that doubles up to readahead_max.
+ * traversal, and the next ones are fetched ahead in a window that doubles up to readahead_max; so is
+ * reading the first one's by who has just listed the environments.
  *
  * Every function may be called from any thread; those with a call block (until its deadline or
  * cancellation) and must not be called with a lock held. Errors as in client/source.h.
@@ -109,6 +110,12 @@ int catalog_envs(struct catalog *c, struct scope *s, struct call *call, struct e
 		 struct err *e);
 int catalog_versions(struct catalog *c, struct scope *s, const char *env, struct call *call,
 		     struct version_list **out, struct err *e);
+
+/*
+ * The process who was told the names of all environments there are in s. If it reads the versions
+ * of the first of them next, it is on its way through all of them. Any thread; does not block.
+ */
+void catalog_listed(struct catalog *c, const struct scope *s, int64_t who);
 
 /*
  * The files of a build context; never old (contexts are content-addressed by their URI), kept until

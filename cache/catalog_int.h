@@ -44,6 +44,7 @@ struct place {
 	struct hashmap *versions; /* environment name -> struct entry */
 	size_t sweep_at;          /* number of versions at which to look for useless ones */
 	struct readahead readahead;
+	int64_t lister; /* who has read all names here and looked into none yet; 0: nobody */
 	struct walk walk;
 	uint64_t seen; /* the renewal of the list of scopes that it was in last */
 };

@@ -44,6 +44,7 @@ struct want {
 	const struct context_file *file; /* in context */
 	uint64_t index;                  /* of the block in file */
 	bool ahead;                      /* the next block is worth fetching too */
+	int64_t who;                     /* as struct call has it */
 };
 
 enum { WANT_TEXT_MAX = 512 };

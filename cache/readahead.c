@@ -97,6 +97,20 @@ struct readahead_range readahead_read(struct readahead *r, const struct env_list
 	return range;
 }
 
+struct readahead_range readahead_begin(struct readahead *r, const struct env_list *list,
+				       size_t position, unsigned int max)
+{
+	struct readahead_range range = readahead_read(r, list, position, max);
+
+	if (!max || position >= list->count || range.from != range.to || r->window ||
+	    position + 1 != skip(r, list, 0, 1))
+		return range;
+	r->window = max < READAHEAD_SURE ? max : READAHEAD_SURE;
+	range.from = r->mark = r->ahead;
+	range.to = r->ahead = skip(r, list, r->ahead, r->window);
+	return range;
+}
+
 bool readahead_walks(const struct readahead *r, const struct env_list *list, size_t position)
 {
 	return position < list->count && r->run >= READAHEAD_LONG && continues(r, list, position);

@@ -2,8 +2,9 @@
  * readahead - recognises that somebody walks through the environments of a scope in their order,
  * and says which ones to fetch before they are asked for.
  *
- * The window starts at 4 with the second environment in a row and doubles each time the walker
- * enters the newest window, up to a maximum; so one to two windows are under way ahead of it. A
+ * The window starts at 4 with the second environment in a row, or at 8 with the first when they
+ * were listed before, and doubles each time the walker enters the newest window, up to a maximum;
+ * so one to two windows are under way ahead of it. A
  * jump starts anew. Active and archived environments are walked separately (they are listed in
  * different directories), so only those of the walker's own kind count. Pure arithmetic: no
  * requests, no locks; the owner's lock protects the state.
@@ -18,6 +19,7 @@
 
 enum {
 	READAHEAD_FIRST = 4,   /* the first window */
+	READAHEAD_SURE = 8,    /* the same of somebody who has listed them all before */
 	READAHEAD_LONG = 16,   /* environments in a row that make a traversal */
 	READAHEAD_SCAN = 4096, /* items of the other kind looked past; more is a jump */
 };
@@ -42,6 +44,13 @@ struct readahead_range {
 /* Somebody reads the environment at position (inside list); windows have at most max (0: off). */
 struct readahead_range readahead_read(struct readahead *r, const struct env_list *list,
 				      size_t position, unsigned int max);
+
+/*
+ * The same of somebody who has just listed all environments: the first of them, of either kind,
+ * begins a walk.
+ */
+struct readahead_range readahead_begin(struct readahead *r, const struct env_list *list,
+				       size_t position, unsigned int max);
 
 /* Whether reading the environment at position goes on with a long walk. */
 bool readahead_walks(const struct readahead *r, const struct env_list *list, size_t position);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/catalog.h"
 #include "client/cleanup.h"
 #include "fs/ahead.h"
 #include "fs/listed.h"
@@ -148,6 +149,8 @@ static void readdir_any(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, 
 	if (f.data && !f.used) {
 		ahead_store(f.fs, dir, r.listing);
 		listed_end(f.fs, &r);
+		if (dir->kind == NODE_SCOPE || dir->kind == NODE_ARCHIVE)
+			catalog_listed(f.fs->catalog, dir->scope, fuse_req_ctx(req)->pid);
 	}
 	listed_put(f.fs, &r);
 	if (f.data)

@@ -96,6 +96,33 @@ static void a_jump_starts_anew(void **state)
 	env_list_unref(list);
 }
 
+/* Whoever has just been told all names, and looks into the first. */
+static void who_has_listed_them_begins_at_once(void **state)
+{
+	struct env_list *list = make_list(200, 4), *few = make_list(3, 0);
+	struct readahead r = {0};
+	struct readahead_range range;
+
+	(void)state;
+	/* Position 0 is archived, as are 4 and 8: the first of the others is 1. */
+	range = readahead_begin(&r, list, 1, WINDOW);
+	assert_int_equal(range.from, 2);
+	assert_int_equal(range.to, 12);
+	expect(&r, list, 2, 12, 34);
+	/* It is not the first one: no walk is begun. */
+	readahead_reset(&r);
+	range = readahead_begin(&r, list, 2, WINDOW);
+	assert_int_equal(range.from, range.to);
+	readahead_reset(&r);
+	range = readahead_begin(&r, few, 0, WINDOW);
+	assert_int_equal(range.to - range.from, 2);
+	readahead_reset(&r);
+	range = readahead_begin(&r, few, 0, 0);
+	assert_int_equal(range.from, range.to);
+	env_list_unref(list);
+	env_list_unref(few);
+}
+
 static void a_long_walk_is_a_traversal(void **state)
 {
 	struct env_list *list = make_list(200, 0);
@@ -221,7 +248,8 @@ static void close_walk(struct walk *w)
 	memsource_free(w->m);
 }
 
-static int read_env(struct walk *w, int i)
+/* By a process. */
+static int read_env_as(struct walk *w, int i, int64_t who)
 {
 	struct version_list *list;
 	struct call call;
@@ -230,10 +258,16 @@ static int read_env(struct walk *w, int i)
 
 	snprintf(name, sizeof(name), "e%06d", i);
 	call_init(&call, clock_mono() + PATIENCE_S * NS_PER_S, CALL_INTERACTIVE);
+	call.who = who;
 	rc = catalog_versions(w->c, w->scope, name, &call, &list, NULL);
 	call_destroy(&call);
 	version_list_unref(list);
 	return rc;
+}
+
+static int read_env(struct walk *w, int i)
+{
+	return read_env_as(w, i, 0);
 }
 
 static uint64_t prefetched(struct walk *w)
@@ -260,6 +294,28 @@ static void a_walk_is_fetched_ahead(void **state)
 	assert_int_equal(prefetched(&w), 98);
 	/* Each environment was asked for once, by whoever came first. */
 	assert_int_equal(memsource_calls(w.m, MEM_VERSIONS), 100);
+	close_walk(&w);
+}
+
+static void who_has_listed_them_is_fetched_ahead_for(void **state)
+{
+	enum { FIND = 1, OTHER = 2 };
+	struct walk w;
+
+	(void)state;
+	open_walk(&w, 100, 0, 40);
+	catalog_listed(w.c, w.scope, FIND);
+	assert_int_equal(read_env_as(&w, 0, OTHER), 0);
+	assert_int_equal(prefetched(&w), 0);
+	assert_int_equal(read_env_as(&w, 0, FIND), 0);
+	assert_int_equal(prefetched(&w), 8);
+	assert_int_equal(read_env_as(&w, 1, FIND), 0);
+	assert_int_equal(prefetched(&w), 24);
+	/* Once; and to look into another one is not to go through all of them. */
+	catalog_listed(w.c, w.scope, FIND);
+	assert_int_equal(read_env_as(&w, 90, FIND), 0);
+	assert_int_equal(read_env_as(&w, 0, FIND), 0);
+	assert_int_equal(prefetched(&w), 24);
 	close_walk(&w);
 }
 
@@ -420,11 +476,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_window_doubles_to_its_maximum),
 		cmocka_unit_test(a_jump_starts_anew),
+		cmocka_unit_test(who_has_listed_them_begins_at_once),
 		cmocka_unit_test(a_long_walk_is_a_traversal),
 		cmocka_unit_test(a_walker_may_look_back_repeat_and_skip),
 		cmocka_unit_test(only_the_walkers_own_kind_counts),
 		cmocka_unit_test(bounds_are_kept),
 		cmocka_unit_test(a_walk_is_fetched_ahead),
+		cmocka_unit_test(who_has_listed_them_is_fetched_ahead_for),
 		cmocka_unit_test(requests_at_once_are_bounded),
 		cmocka_unit_test(archived_ones_are_walked_by_themselves),
 		cmocka_unit_test(what_is_known_is_not_fetched_again),
