@@ -1,6 +1,11 @@
 #include "cache/behind.h"
 
+#include <poll.h>
+
 #include "cache/fetch_int.h"
+#include "client/clock.h"
+
+enum { LOOK_MS = 20 };
 
 /* False: there is no room among the flights just now; f waits on. */
 static bool start(struct catalog *c, struct fetch *f, struct entry **trash)
@@ -25,7 +30,7 @@ static void run(struct catalog *c, struct entry **trash)
 {
 	struct behind_queue *q = &c->behind;
 
-	while (q->first && q->running < BEHIND_AT_ONCE && !c->stopped) {
+	while (q->first && !q->held && q->running < BEHIND_AT_ONCE && !c->stopped) {
 		struct fetch *f = q->first;
 
 		q->first = f->next;
@@ -42,6 +47,78 @@ static void run(struct catalog *c, struct entry **trash)
 	}
 }
 
+/* ---- until it is quiet ---- */
+
+static bool is_over(struct catalog *c)
+{
+	const struct behind_queue *q = &c->behind;
+	int64_t now = clock_mono(), quiet = c->conf.behind_quiet;
+	bool over;
+
+	catalog_lock(c);
+	over = now - q->added_at >= quiet || now - q->held_at >= BEHIND_HELD_MAX * quiet;
+	catalog_unlock(c);
+	return over;
+}
+
+static int hold_run(void *job, struct call *call, void **result, struct err *e)
+{
+	struct catalog *c = job;
+
+	(void)e;
+	*result = NULL;
+	while (!call_check(call) && !is_over(c))
+		(void)poll(NULL, 0, LOOK_MS);
+	return 0;
+}
+
+static void hold_end(void *job)
+{
+	struct entry *trash = NULL;
+	struct catalog *c = job;
+
+	catalog_lock(c);
+	c->behind.held = false;
+	run(c, &trash);
+	catalog_unlock(c);
+	entry_trash_free(trash);
+}
+
+static void *nothing_ref(void *job, void *result)
+{
+	(void)job;
+	return result;
+}
+
+static void nothing_unref(void *job, void *result)
+{
+	(void)job;
+	(void)result;
+}
+
+static const struct flight_ops hold_ops = {
+	.run = hold_run,
+	.free_job = hold_end,
+	.ref = nothing_ref,
+	.unref = nothing_unref,
+};
+
+/* Where that is not possible they go at once. */
+static void hold(struct catalog *c)
+{
+	struct behind_queue *q = &c->behind;
+	struct flight *flight;
+
+	q->added_at = clock_mono();
+	if (!c->conf.behind_quiet || q->held || q->running || q->waiting > 1)
+		return;
+	q->held_at = q->added_at;
+	q->held = !flight_start(c->flights, &hold_ops, c, "a moment of quiet", CALL_PREFETCH,
+				&flight, NULL);
+}
+
+/* ---- the queue ---- */
+
 void behind_add(struct catalog *c, const struct want *w, struct entry *entry, struct entry **trash)
 {
 	struct behind_queue *q = &c->behind;
@@ -57,6 +134,7 @@ void behind_add(struct catalog *c, const struct want *w, struct entry *entry, st
 	*q->last = f;
 	q->last = &f->next;
 	q->waiting++;
+	hold(c);
 	run(c, trash);
 }
 

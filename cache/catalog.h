@@ -69,6 +69,7 @@ struct catalog_conf {
 	int64_t request_deadline;   /* ns one flight may take */
 	unsigned int max_in_flight; /* workers */
 	unsigned int readahead_max; /* window of sibling environments; 0: no readahead */
+	int64_t behind_quiet;       /* ns: see behind.h */
 	size_t content_max;         /* bytes of context content kept in memory */
 	struct store *store;        /* the disk; NULL: none. Borrowed; must outlive the catalog */
 	const char *view;     /* which scopes the source shows, of all that it could; copied */

@@ -54,6 +54,9 @@ struct behind_queue {
 	struct fetch *first, **last;
 	size_t waiting;
 	unsigned int running;
+	bool held;        /* until somebody's reading is over */
+	int64_t held_at;  /* clock_mono(); since when, */
+	int64_t added_at; /* and when the newest was added */
 };
 
 struct catalog {

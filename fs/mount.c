@@ -49,6 +49,7 @@ enum {
 	NEGATIVE_MS = 2000,    /* how long an error is remembered */
 	INTERACTIVE_SPARE = 2, /* workers that readahead leaves alone */
 	END_AGAIN_MS = 10,
+	BEHIND_QUIET_MS = 100,
 	PRIVATE_DIR = 0700,
 };
 
@@ -229,6 +230,7 @@ static int open_catalog(struct mount *m, struct err *e)
 		.request_deadline = (int64_t)(o->timeout * (double)NS_PER_S),
 		.max_in_flight = o->max_requests + INTERACTIVE_SPARE,
 		.readahead_max = o->readahead,
+		.behind_quiet = BEHIND_QUIET_MS * NS_PER_MS,
 		.content_max = o->cache_memory,
 		.store = disk_store(m->disk),
 		.view = backend_view(m->backend),

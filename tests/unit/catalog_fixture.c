@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 struct store *fixture_store;
+int64_t fixture_behind_quiet;
 
 static _Atomic int64_t test_time;
 
@@ -60,6 +61,7 @@ void open_fixture(struct fixture *f)
 		.changed = on_change,
 		.changed_arg = &f->events,
 		.store = fixture_store,
+		.behind_quiet = fixture_behind_quiet,
 	};
 	struct scope fields = {
 		.name = "ws",

@@ -44,6 +44,7 @@ struct fixture {
 
 /* The store that open_fixture() gives the catalog; NULL: none. */
 extern struct store *fixture_store;
+extern int64_t fixture_behind_quiet; /* struct catalog_conf.behind_quiet */
 
 void open_fixture(struct fixture *f);
 void close_fixture(struct fixture *f);

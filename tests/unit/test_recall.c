@@ -132,6 +132,30 @@ static void lists_that_say_the_same_change_nothing(void **state)
 	end(p);
 }
 
+/* Requests for what was remembered don't get into the way of who reads it. */
+static void the_service_is_asked_when_it_is_quiet(void **state)
+{
+	struct test_place *p = *state;
+	struct fixture *f = &p->f;
+
+	fixture_behind_quiet = NS_PER_S;
+	begin(p);
+	assert_int_equal(ask(f, NULL, NULL), 0);
+	assert_int_equal(ask(f, "a", NULL), 0);
+	assert_int_equal(memsource_calls(f->m, MEM_ENVS) + memsource_calls(f->m, MEM_VERSIONS), 0);
+	assert_int_equal(stats(f).behind, 2);
+	wait_confirmed(f);
+	assert_int_equal(memsource_calls(f->m, MEM_ENVS), 1);
+	assert_int_equal(memsource_calls(f->m, MEM_VERSIONS), 1);
+	end(p);
+
+	/* Whoever ends meanwhile does not wait for it. */
+	begin(p);
+	assert_int_equal(ask(f, "a", NULL), 0);
+	end(p);
+	fixture_behind_quiet = 0;
+}
+
 static void a_refresh_that_is_asked_for_is_waited_for(void **state)
 {
 	struct test_place *p = *state;
@@ -317,6 +341,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_on_the_disk_is_the_answer_for_now),
 		TEST(lists_that_say_the_same_change_nothing),
+		TEST(the_service_is_asked_when_it_is_quiet),
 		TEST(a_refresh_that_is_asked_for_is_waited_for),
 		TEST(a_refusal_ends_what_is_remembered),
 		TEST(what_is_gone_is_gone_from_the_disk),
