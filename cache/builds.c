@@ -386,6 +386,19 @@ static int64_t left_of(const struct build_entry *e)
 	return e->looked && now - e->looked < refresh ? e->looked + refresh - now : 0;
 }
 
+/* The same of a version of which nothing is known. */
+static int64_t left_of_none(struct builds *b, struct scope *s, const struct version *v)
+{
+	struct source *source = b->conf.source;
+	int64_t left;
+
+	/* Of a registry's versions no log is looked for. */
+	if (s->kind != SCOPE_WORKSPACE)
+		return b->conf.refresh;
+	left = source->ops->no_log(source, s, v);
+	return left < b->conf.refresh ? left : b->conf.refresh;
+}
+
 static void fill_info(struct build_entry *e, struct build_info *out)
 {
 	*out = (struct build_info){0};
@@ -407,14 +420,17 @@ void builds_peek(struct builds *b, struct scope *s, const struct version *v, str
 	struct build_of of = {s, v->env, v->version, v->created};
 	struct build_entry *e = entry_get(b, s, v, false);
 
-	/* Of a registry's versions no log is looked for. */
-	*out = (struct build_info){.left = s->kind == SCOPE_WORKSPACE ? 0 : b->conf.refresh};
+	*out = (struct build_info){0};
 	if (!e && buildstore_stamp(b->conf.store, &of))
 		e = entry_get(b, s, v, true);
-	if (!e)
+	if (!e) {
+		out->left = left_of_none(b, s, v);
 		return;
+	}
 	build_entry_sync(e);
 	fill_info(e, out);
+	if (!out->known && !out->left)
+		out->left = left_of_none(b, s, v);
 	if (out->known && out->growing)
 		build_entry_want(e);
 	build_entry_put(e);

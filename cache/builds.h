@@ -94,6 +94,13 @@ int builds_cancel(struct builds *b, struct scope *s, struct version *v, struct c
 		  struct err *e);
 
 /*
+ * Somebody goes through all versions of a scope, and may read their logs: what looking for logs of
+ * other people's builds needs for all of them is fetched, behind everything else. May be called
+ * with locks.
+ */
+void builds_expect(struct builds *b, struct scope *s);
+
+/*
  * Somebody is about to read the log without opening it: it is brought up to date as by
  * builds_watch(). struct builds_conf.changed is not called for what comes of that. The same errors.
  */

@@ -536,6 +536,53 @@ static const struct flight_ops ask_ops = {
 	.unref = unref,
 };
 
+/* ---- what many questions need ---- */
+
+struct expecting {
+	struct builds *builds;
+	struct scope *scope; /* a reference */
+};
+
+static int expect_run(void *job, struct call *call, void **result, struct err *err)
+{
+	const struct expecting *x = job;
+	struct source *source = x->builds->conf.source;
+	int rc = call_check(call);
+
+	*result = NULL;
+	return rc ? rc : source->ops->expect_logs(source, x->scope, call, err);
+}
+
+static void expect_free(void *job)
+{
+	struct expecting *x = job;
+
+	scope_unref(x->scope);
+	free(x);
+}
+
+static const struct flight_ops expect_ops = {
+	.run = expect_run,
+	.free_job = expect_free,
+	.ref = ref,
+	.unref = unref,
+};
+
+void builds_expect(struct builds *b, struct scope *s)
+{
+	struct expecting *x = calloc(1, sizeof(*x));
+	struct flight *flight;
+
+	if (!x)
+		return;
+	*x = (struct expecting){b, scope_ref(s)};
+	if (flight_start(b->flights, &expect_ops, x, "a list of logs", CALL_PREFETCH, &flight,
+			 NULL))
+		expect_free(x);
+}
+
+/* ---- a question that is asked ---- */
+
 static struct running *find_running(struct build_entry *e, enum build_job job, uint64_t block_no)
 {
 	for (struct running *r = e->running; r; r = r->next)

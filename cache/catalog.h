@@ -21,8 +21,8 @@
  * was asked for before the entry was last changed or invalidated is dropped.
  *
  * Readahead: reading the versions of environments in the order of their list is recognised as a
- * traversal, and the next ones are fetched ahead in a window that doubles up to readahead_max; so is
- * reading the first one's by who has just listed the environments.
+ * traversal, and the next ones are fetched ahead in a window that doubles up to readahead_max; so
+ * is reading the first one's by who has just listed the environments.
  *
  * Every function may be called from any thread; those with a call block (until its deadline or
  * cancellation) and must not be called with a lock held. Errors as in client/source.h.
@@ -76,6 +76,10 @@ struct catalog_conf {
 	int64_t (*now)(void); /* NULL: clock_mono */
 	catalog_changed_fn *changed; /* may be NULL */
 	void *changed_arg;
+	/* Somebody begins to walk through s. May be NULL. Called with a lock: must not block, or
+	 * call the catalog. */
+	void (*walks)(void *arg, struct scope *s);
+	void *walks_arg;
 };
 
 struct catalog_stats {

@@ -333,15 +333,19 @@ static void versions_ahead(struct catalog *c, const struct want *w, struct entry
 	const struct env_list *list = p && p->envs ? p->envs->snapshot : NULL;
 	struct readahead_range range;
 	struct want next = *w;
+	unsigned int before;
 	bool listed;
 
 	if (!list || !c->conf.readahead_max)
 		return;
+	before = p->readahead.window;
 	listed = p->lister && w->who == p->lister;
 	if (listed)
 		p->lister = 0;
 	range = (listed ? readahead_begin : readahead_read)(
 		&p->readahead, list, readahead_position(list, w->env), c->conf.readahead_max);
+	if (c->conf.walks && !before && p->readahead.window)
+		c->conf.walks(c->conf.walks_arg, w->scope);
 	for (size_t i = range.from; i < range.to; i++) {
 		if (list->items[i]->archived != p->readahead.archived)
 			continue;

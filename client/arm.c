@@ -78,6 +78,8 @@ static const struct source_ops arm_ops = {
 	.read_log = arm_read_log,
 	.get_image = arm_get_image,
 	.find_log = arm_find_log,
+	.expect_logs = arm_expect_logs,
+	.no_log = arm_no_log,
 	.stop = arm_stop,
 	.free = arm_free,
 };

@@ -272,6 +272,8 @@ int arm_read_log(struct source *source, struct scope *scope, const char *log, ui
 		 size_t len, struct call *c, struct buf *out, uint64_t *size, struct err *e);
 int arm_find_log(struct source *source, struct scope *scope, const struct version *v,
 		 struct call *c, char **log, struct err *e);
+int arm_expect_logs(struct source *source, struct scope *scope, struct call *c, struct err *e);
+int64_t arm_no_log(struct source *source, struct scope *scope, const struct version *v);
 
 /* Where the regional services of workspaces are. */
 int regions_new(struct regions **out);

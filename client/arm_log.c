@@ -12,6 +12,7 @@
 #include "client/clock.h"
 #include "client/datastore.h"
 #include "client/log.h"
+#include "client/turns.h"
 
 enum {
 	LISTS_MAX = 64,      /* workspaces whose list of logs is kept */
@@ -407,12 +408,25 @@ static int logs_of(struct arm *a, struct scope *scope, struct call *c, struct fo
 		   struct err *e)
 {
 	_cleanup_buf_ struct buf workspace = BUF_INIT(URL_MAX);
+	_cleanup_buf_ struct buf name = BUF_INIT(URL_MAX);
 	int rc = arm_add_scope_url(a, &workspace, scope);
+	struct turn turn;
 
 	if (rc)
 		return err_set(e, rc, "the workspace's URL is too long");
 	*out = list_get(a->image_logs, buf_str(&workspace));
-	return *out ? 0 : list_fetch(a, scope, buf_str(&workspace), c, out, e);
+	if (*out)
+		return 0;
+	if (buf_addstr(&name, buf_str(&workspace)) || buf_addstr(&name, "#logs"))
+		return err_set(e, -ENAMETOOLONG, "the workspace's URL is too long");
+	rc = turn_take(a->turns, &turn, buf_str(&name), c);
+	if (rc)
+		return err_set(e, rc, "the list of logs did not come in time");
+	/* Whoever had the turn before has fetched it. */
+	*out = list_get(a->image_logs, buf_str(&workspace));
+	rc = *out ? 0 : list_fetch(a, scope, buf_str(&workspace), c, out, e);
+	turn_end(&turn);
+	return rc;
 }
 
 static int log_url(const struct found_logs *l, const struct found_log *log, struct buf *url,
@@ -541,4 +555,30 @@ int arm_find_log(struct source *source, struct scope *scope, const struct versio
 	rc = search(a, scope, v, l, c, log, e);
 	found_logs_unref(a->image_logs, l);
 	return rc;
+}
+
+int arm_expect_logs(struct source *source, struct scope *scope, struct call *c, struct err *e)
+{
+	struct arm *a = arm_of(source);
+	struct found_logs *l = NULL;
+	int rc = scope->kind == SCOPE_WORKSPACE ? logs_of(a, scope, c, &l, e) : 0;
+
+	found_logs_unref(a->image_logs, l);
+	return rc;
+}
+
+int64_t arm_no_log(struct source *source, struct scope *scope, const struct version *v)
+{
+	_cleanup_buf_ struct buf workspace = BUF_INIT(URL_MAX);
+	struct arm *a = arm_of(source);
+	struct found_logs *l = NULL;
+	int64_t left = 0;
+
+	if (scope->kind != SCOPE_WORKSPACE || arm_add_scope_url(a, &workspace, scope))
+		return 0;
+	l = list_get(a->image_logs, buf_str(&workspace));
+	if (l && (!l->n || l->items[0].modified < v->created - SLACK_S * NS_PER_S))
+		left = l->at + LIST_S * NS_PER_S - clock_mono();
+	found_logs_unref(a->image_logs, l);
+	return left > 0 ? left : 0;
 }

@@ -217,6 +217,15 @@ struct source_ops {
 	int (*find_log)(struct source *s, struct scope *scope, const struct version *v,
 			struct call *c, char **log, struct err *e);
 
+	/*
+	 * Somebody goes through all versions of a workspace, and will soon find_log() of many: what
+	 * these have in common is fetched, where it is not known.
+	 */
+	int (*expect_logs)(struct source *s, struct scope *scope, struct call *c, struct err *e);
+
+	/* For how many ns find_log() of v would make no request, and find nothing. At once. */
+	int64_t (*no_log)(struct source *s, struct scope *scope, const struct version *v);
+
 	/* Ends every request under way with -ECANCELED, and all that follow. */
 	void (*stop)(struct source *s);
 

@@ -220,6 +220,15 @@ static char *source_name(const struct mount *m)
 	return asprintf(&name, "%016llx", (unsigned long long)number) < 0 ? NULL : name;
 }
 
+/* Of a catalog_conf: to read everything is to read logs as well. */
+static void expect_logs(void *arg, struct scope *s)
+{
+	const struct mount *m = arg;
+
+	if (m->builds)
+		builds_expect(m->builds, s);
+}
+
 static int open_catalog(struct mount *m, struct err *e)
 {
 	const struct options *o = m->o;
@@ -236,6 +245,8 @@ static int open_catalog(struct mount *m, struct err *e)
 		.view = backend_view(m->backend),
 		.changed = notify_changed,
 		.changed_arg = m->notify,
+		.walks = expect_logs,
+		.walks_arg = m,
 	};
 
 	m->catalog = catalog_new(&conf, e);

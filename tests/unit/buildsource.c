@@ -170,6 +170,20 @@ static int find_log(struct source *s, struct scope *scope, const struct version 
 	return leave(b, rc);
 }
 
+static int expect_logs(struct source *s, struct scope *scope, struct call *c, struct err *e)
+{
+	struct buildsource *b = of(s);
+
+	(void)scope, (void)c;
+	return leave(b, enter(b, OP_EXPECT, e));
+}
+
+static int64_t no_log(struct source *s, struct scope *scope, const struct version *v)
+{
+	(void)s, (void)scope, (void)v;
+	return 0;
+}
+
 static void stop(struct source *s)
 {
 	struct buildsource *b = of(s);
@@ -187,6 +201,8 @@ static const struct source_ops ops = {
 	.read_log = read_log,
 	.get_image = get_image,
 	.find_log = find_log,
+	.expect_logs = expect_logs,
+	.no_log = no_log,
 	.stop = stop,
 };
 

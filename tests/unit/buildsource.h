@@ -13,7 +13,7 @@
 
 #include "client/source.h"
 
-enum build_op { OP_START, OP_GET, OP_CANCEL, OP_READ, OP_IMAGE, OP_FIND, BUILD_OPS };
+enum build_op { OP_START, OP_GET, OP_CANCEL, OP_READ, OP_IMAGE, OP_FIND, OP_EXPECT, BUILD_OPS };
 
 struct buildsource;
 

@@ -406,6 +406,37 @@ static void test_nothing_found(void **state)
 	assert_int_equal(find_log(f, 0, &log), -EIO);
 }
 
+static int64_t no_log(struct arm_fixture *f, int64_t created)
+{
+	struct version fields = {.env = "e1", .version = "1", .created = created};
+	struct version *v = version_new(&fields);
+	int64_t left = f->source->ops->no_log(f->source, f->workspace, v);
+
+	version_unref(v);
+	return left;
+}
+
+/* Whoever goes through all versions has the list fetched once, before he needs it. */
+static void test_expected_logs(void **state)
+{
+	const int64_t day = 86400 * NS_PER_S, log = INT64_C(1663211736) * NS_PER_S;
+	struct arm_fixture *f = *state;
+	char *found;
+
+	serve_logs(f, LOGS(BLOB("old/build.log", "Thu, 15 Sep 2022 03:15:36 GMT")));
+	assert_int_equal(no_log(f, log + day), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+			f->source->ops->expect_logs(f->source, f->workspace, &f->call, &f->err), 0);
+	assert_in_range(no_log(f, log + day), 1, 30 * NS_PER_S);
+	assert_int_equal(no_log(f, log - day), 0);
+	assert_int_equal(find_log(f, log + day, &found), -ENOENT);
+	assert_int_equal(stub_count(f->stub, "GET /store/azureml?"), 1);
+	/* A registry has none to be listed. */
+	assert_int_equal(f->source->ops->expect_logs(f->source, f->registry, &f->call, &f->err), 0);
+	assert_int_equal(stub_count(f->stub, ""), 2);
+}
+
 static void test_no_container(void **state)
 {
 	struct arm_fixture *f = *state;
@@ -423,12 +454,12 @@ static void test_no_container(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_states),  cmocka_unit_test(test_image_names),
-		WITH_SOURCE(test_build),        WITH_SOURCE(test_locations),
-		WITH_SOURCE(test_discovery),    WITH_SOURCE(test_no_cancel),
-		WITH_SOURCE(test_image),        WITH_SOURCE(test_signed_log),
-		WITH_SOURCE(test_found_log),    WITH_SOURCE(test_nothing_found),
-		WITH_SOURCE(test_no_container),
+		cmocka_unit_test(test_states),   cmocka_unit_test(test_image_names),
+		WITH_SOURCE(test_build),         WITH_SOURCE(test_locations),
+		WITH_SOURCE(test_discovery),     WITH_SOURCE(test_no_cancel),
+		WITH_SOURCE(test_image),         WITH_SOURCE(test_signed_log),
+		WITH_SOURCE(test_found_log),     WITH_SOURCE(test_nothing_found),
+		WITH_SOURCE(test_expected_logs), WITH_SOURCE(test_no_container),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
