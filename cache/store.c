@@ -14,7 +14,7 @@
 #include "client/clock.h"
 
 enum {
-	LISTS_PART = 8,              /* the database gets one part of so many */
+	LISTS_PART = 4,              /* the database gets one part of so many */
 	USED_AFTER_S = 24 * 60 * 60, /* how exactly it is known when something was used */
 };
 

@@ -40,7 +40,7 @@ enum {
 struct store_conf {
 	const char *dir;  /* the cache's directory, absolute: content is shared by all services */
 	const char *name; /* of the service's own directory in it: a single name */
-	uint64_t max;     /* bytes: an eighth of it for lists, the rest for content */
+	uint64_t max;     /* bytes: a quarter of it for lists, the rest for content */
 };
 
 /*

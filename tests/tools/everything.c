@@ -240,6 +240,10 @@ static void look_for_image(struct asker *a, const char *env)
 		return;
 	rc = a->source->ops->get_image(a->source, a->scope, v, &a->call, &image, &e);
 	report(a, "get_image", rc, &e);
+	rc = a->source->ops->expect_logs(a->source, a->scope, &a->call, &e);
+	report(a, "expect_logs", rc, &e);
+	(void)a->source->ops->no_log(a->source, a->scope, v);
+	report(a, "no_log", 0, &e);
 	rc = a->source->ops->find_log(a->source, a->scope, v, &a->call, &log, &e);
 	report(a, "find_log", rc, &e);
 	free(log);

@@ -597,7 +597,9 @@ static void the_database_is_bounded(void **state)
 	memset(text, 'x', 99999);
 	text[99999] = '\0';
 	store_close(p->s);
-	assert_int_equal(open_store(p, 16 * 1024 * 1024, &p->s), 0);
+	assert_int_equal(open_store(p, 8 * 1024 * 1024, &p->s), 0);
+	put_envs(p->s, 100, 0, "odd", 0);
+	flush(p->s);
 	for (int i = 0; i < 100; i++) {
 		char env[16];
 
@@ -611,11 +613,16 @@ static void the_database_is_bounded(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size <= 2 * 1024 * 1024);
 	{
-		struct store_list l = versions_list("e99");
+		struct store_list l = versions_list("e99"), first = versions_list("e0"),
+				  envs = envs_list();
 		struct store_found found;
 
 		assert_int_equal(store_get_list(p->s, &l, &found), 0);
 		version_list_unref(found.list);
+		assert_int_equal(store_get_list(p->s, &first, &found), -ENOENT);
+		/* Nobody has read it for longest, but it leads to all the others. */
+		assert_int_equal(store_get_list(p->s, &envs, &found), 0);
+		env_list_unref(found.list);
 	}
 	assert_versions(p->s, "e0", "");
 }
