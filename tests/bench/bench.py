@@ -61,7 +61,7 @@ class Bench:
         self.results, self.counts, self.facts, self.options, self.notes = {}, {}, {}, {}, []
         self.rounds = 3 if quick else 9
         self.patience = 1.0 if quick else 3.0  # seconds for one row of one system
-        self.loop_seconds = 0.2 if quick else 0.5
+        self.loop_seconds = 0.1 if quick else 0.17
 
     def add(self, row, system, value):
         self.results.setdefault(row, {}).setdefault(system, []).append(value)
@@ -72,7 +72,6 @@ class Bench:
 
     def directory(self, name, parent=None):
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent or self.base))
-
 
     def in_memory(self):
         """A directory that is removed by who asked for it."""
@@ -173,16 +172,19 @@ def warm_rounds(bench, all_systems, row, command):
 
 
 def count_upcalls(bench, system, row, command):
-    before = system.asked()
-    timed(command.replace("{to}", str(system.copy)), system.path)
-    time.sleep(0.2)  # releases come after the close
-    bench.counts.setdefault(row, {})[system.name] = {
-        name: n - before.get(name, 0) for name, n in system.asked().items() if n > before.get(name, 0)}
+    """The least of three times: a machine that is short of memory takes pages back, listings among them."""
+    times = []
+    for _ in range(3):
+        before = system.asked()
+        timed(command.replace("{to}", str(system.copy)), system.path)
+        time.sleep(0.2)  # releases come after the close
+        times.append({name: n - before.get(name, 0) for name, n in system.asked().items() if n > before.get(name, 0)})
+    bench.counts.setdefault(row, {})[system.name] = min(times, key=lambda counts: sum(counts.values()))
 
 
 def loops(bench, all_systems, row, how, threads):
     able = [system for system in all_systems if not system.broken]
-    for _ in range(2 if bench.quick else 3):
+    for _ in range(bench.rounds):
         for system in able:
             if system.broken:
                 continue
@@ -463,8 +465,6 @@ def main():
     bench.facts["seconds"] = time.monotonic() - began
     report.write(bench, args.out)
     say(f"{args.out}/benchmark.md and benchmark.svg are written ({bench.facts['seconds']:.0f} s)")
-
-
 
 
 if __name__ == "__main__":
