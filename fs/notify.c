@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 enum {
 	NOTICED_BUCKETS = 1024,
 	FACT_SIZE = 40,     /* of a key or a time */
+	STORING_MAX = 4,    /* files given to the kernel at once */
 	QUEUE_MAX = 100000, /* beyond that the oldest are dropped: timeouts catch up */
 };
 
@@ -42,6 +44,7 @@ struct notify {
 	struct node_table *nodes;
 	struct store *store; /* NULL: none */
 	struct upcalls *counts;
+	atomic_uint storing; /* threads that give the kernel a file */
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock;
@@ -321,14 +324,18 @@ void notify_listing_at(struct notify *n, uint64_t ino, int64_t due)
 void notify_store(struct notify *n, uint64_t ino, const char *data, size_t size)
 {
 	struct fuse_bufvec bufs = FUSE_BUFVEC_INIT(size);
-	struct fuse_session *se = tell_begin(n);
+	struct fuse_session *se = NULL;
 
-	if (!se)
-		return;
-	bufs.buf[0].mem = (void *)(uintptr_t)data;
-	upcalls_add(n->counts, UPCALL_STORE);
-	note_result("store", ino, "", fuse_lowlevel_notify_store(se, ino, 0, &bufs, 0));
-	tell_end(n);
+	/* A page that is being read is waited for; threads have to be left that answer the read. */
+	if (atomic_fetch_add(&n->storing, 1) < STORING_MAX)
+		se = tell_begin(n);
+	if (se) {
+		bufs.buf[0].mem = (void *)(uintptr_t)data;
+		upcalls_add(n->counts, UPCALL_STORE);
+		note_result("store", ino, "", fuse_lowlevel_notify_store(se, ino, 0, &bufs, 0));
+		tell_end(n);
+	}
+	atomic_fetch_sub(&n->storing, 1);
 }
 
 /* ---- the thread ---- */

@@ -57,7 +57,8 @@ void notify_listings_below(struct notify *n, struct node *top);
 
 /*
  * The whole content of a small file that the kernel has just been told of: reading it needs no
- * request then. Waits for a page of it that is being read. Any thread.
+ * request then. Waits for a page of it that is being read; a few may at once, the others' files are
+ * read when they are wanted. Any thread.
  */
 void notify_store(struct notify *n, uint64_t ino, const char *data, size_t size);
 
