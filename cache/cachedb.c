@@ -135,15 +135,36 @@ static int connect(struct cachedb *db, sqlite3 **out)
 	return rc;
 }
 
+static void close_connection(sqlite3 *conn)
+{
+	sqlite3_stmt *stmt;
+
+	while (conn && (stmt = sqlite3_next_stmt(conn, NULL)))
+		sqlite3_finalize(stmt);
+	sqlite3_close(conn);
+}
+
+int cachedb_prepare(struct cachedb *db, sqlite3 *conn, const char *sql, sqlite3_stmt **out)
+{
+	for (sqlite3_stmt *s = sqlite3_next_stmt(conn, NULL); s; s = sqlite3_next_stmt(conn, s)) {
+		if (!sqlite3_stmt_busy(s) && strcmp(sqlite3_sql(s), sql) == 0) {
+			*out = s;
+			return 0;
+		}
+	}
+	return cachedb_errno(
+		db, sqlite3_prepare_v3(conn, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL));
+}
+
 static int query_number(struct cachedb *db, const char *sql, int64_t *out)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sqlite3_prepare_v2(db->writer, sql, -1, &stmt, NULL);
+	int rc = cachedb_prepare(db, db->writer, sql, &stmt);
 
-	if (rc == SQLITE_OK)
+	if (!rc)
 		rc = sqlite3_step(stmt);
 	*out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-	return cachedb_errno(db, rc);
+	return rc < 0 ? rc : cachedb_errno(db, rc);
 }
 
 /* ---- the schema ---- */
@@ -179,8 +200,10 @@ static int check_schema(struct cachedb *db)
 {
 	static const char sql[] = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL";
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sqlite3_prepare_v2(db->writer, sql, -1, &stmt, NULL), n = 0;
+	int rc = cachedb_prepare(db, db->writer, sql, &stmt), n = 0;
 
+	if (rc)
+		return rc;
 	while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		if (!is_in_schema((const char *)sqlite3_column_text(stmt, 0)))
 			return -EBADMSG;
@@ -241,8 +264,8 @@ static int check_files(struct cachedb *db)
 
 static void disconnect(struct cachedb *db)
 {
-	sqlite3_close(db->reader);
-	sqlite3_close(db->writer);
+	close_connection(db->reader);
+	close_connection(db->writer);
 	db->reader = db->writer = NULL;
 }
 

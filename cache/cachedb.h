@@ -64,9 +64,20 @@ void cachedb_checkpoint(struct cachedb *db);
  */
 _must_check_ int cachedb_reset(struct cachedb *db, struct err *e);
 
+/*
+ * A statement, prepared when the connection has none of that text: it keeps them for the next time.
+ * Who has one steps it before the same is asked for on that connection again. *out is to be given
+ * back (_cleanup_stmt_), also after an error.
+ */
+_must_check_ int cachedb_prepare(struct cachedb *db, sqlite3 *conn, const char *sql,
+				 sqlite3_stmt **out);
+
 static inline void cachedb_stmt_cleanup(sqlite3_stmt **stmt)
 {
-	sqlite3_finalize(*stmt);
+	if (!*stmt)
+		return;
+	sqlite3_reset(*stmt);
+	sqlite3_clear_bindings(*stmt);
 }
 #define _cleanup_stmt_ __attribute__((cleanup(cachedb_stmt_cleanup)))
 

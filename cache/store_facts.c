@@ -31,8 +31,8 @@ int rows_get_fact(struct cachedb *db, sqlite3 *conn, const struct buf *key, stru
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct sum_part body;
-	int rc = sql_prepare(db, conn, "SELECT key, body, sum, used FROM facts WHERE key = ?",
-			     &stmt);
+	int rc = cachedb_prepare(db, conn, "SELECT key, body, sum, used FROM facts WHERE key = ?",
+				 &stmt);
 
 	if (rc)
 		return rc;
@@ -56,7 +56,7 @@ int rows_put_fact(struct cachedb *db, sqlite3 *conn, const struct buf *key, cons
 	int rc = fact_sum(&name, &body, &sum);
 
 	if (!rc)
-		rc = sql_prepare(
+		rc = cachedb_prepare(
 			db, conn,
 			"INSERT OR REPLACE INTO facts (key, body, sum, used) VALUES (?, ?, ?, "
 			"?)",
@@ -81,7 +81,7 @@ int rows_each_fact(struct cachedb *db, sqlite3 *conn, const void *prefix, size_t
 {
 	_cleanup_buf_ struct buf end = BUF_INIT(CATALOG_KEY_MAX);
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sql_prepare(
+	int rc = cachedb_prepare(
 		db, conn,
 		"SELECT key, body, sum FROM facts WHERE key >= ? AND key < ? ORDER BY key", &stmt);
 
@@ -124,7 +124,7 @@ int rows_make_room(struct cachedb *db, sqlite3 *conn)
 static int get_number(struct cachedb *db, sqlite3 *conn, const char *sql, int64_t *out)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sql_prepare(db, conn, sql, &stmt);
+	int rc = cachedb_prepare(db, conn, sql, &stmt);
 
 	if (!rc)
 		rc = sql_step(db, stmt);
@@ -170,7 +170,7 @@ static int next_key(struct cachedb *db, sqlite3 *conn, const char *sql, struct b
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct sum_part part;
-	int rc = sql_prepare(db, conn, sql, &stmt);
+	int rc = cachedb_prepare(db, conn, sql, &stmt);
 
 	if (rc)
 		return rc;
@@ -227,7 +227,7 @@ static int verify_table(struct cachedb *db, sqlite3 *conn, bool lists, int64_t *
 static int verify_file(struct cachedb *db, sqlite3 *conn)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sql_prepare(db, conn, "PRAGMA integrity_check(1)", &stmt);
+	int rc = cachedb_prepare(db, conn, "PRAGMA integrity_check(1)", &stmt);
 	const char *text;
 
 	if (!rc)

@@ -122,9 +122,9 @@ static int get_head(struct cachedb *db, sqlite3 *conn, const struct buf *key, st
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct sum is, should;
-	int rc = sql_prepare(db, conn,
-			     "SELECT id, learnt, used, count, items, sum FROM lists WHERE key = ?",
-			     &stmt);
+	int rc = cachedb_prepare(
+		db, conn, "SELECT id, learnt, used, count, items, sum FROM lists WHERE key = ?",
+		&stmt);
 
 	if (rc)
 		return rc;
@@ -154,7 +154,7 @@ static int put_head(struct cachedb *db, sqlite3 *conn, const struct buf *key, st
 	int rc = head_sum(key, h, &sum);
 
 	if (!rc)
-		rc = sql_prepare(
+		rc = cachedb_prepare(
 			db, conn,
 			known ? "UPDATE lists SET learnt = ?, used = ?, count = ?, items = ?, "
 				"sum = ?, key = ? WHERE id = ?"
@@ -218,7 +218,7 @@ static int read_items(struct cachedb *db, sqlite3 *conn, const struct head *h, s
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	struct sum sum;
-	int rc = sql_prepare(
+	int rc = cachedb_prepare(
 		db, conn, "SELECT name, body, sum FROM items WHERE list = ? ORDER BY name", &stmt);
 
 	if (rc)
@@ -324,25 +324,26 @@ static int row_make(struct row *r, enum record_kind kind, const void *item)
 
 static int rows_prepare(struct rows *w)
 {
-	int rc = sql_prepare(w->db, w->conn,
-			     "INSERT INTO items (body, sum, list, name) VALUES (?, ?, ?, ?)",
-			     &w->insert);
+	int rc = cachedb_prepare(w->db, w->conn,
+				 "INSERT INTO items (body, sum, list, name) VALUES (?, ?, ?, ?)",
+				 &w->insert);
 
 	if (!rc)
-		rc = sql_prepare(w->db, w->conn,
-				 "UPDATE items SET body = ?, sum = ? WHERE list = ? AND name = ?",
-				 &w->update);
+		rc = cachedb_prepare(
+			w->db, w->conn,
+			"UPDATE items SET body = ?, sum = ? WHERE list = ? AND name = ?",
+			&w->update);
 	if (!rc)
-		rc = sql_prepare(w->db, w->conn, "DELETE FROM items WHERE list = ? AND name = ?",
-				 &w->remove);
+		rc = cachedb_prepare(w->db, w->conn,
+				     "DELETE FROM items WHERE list = ? AND name = ?", &w->remove);
 	return rc;
 }
 
 static void rows_release(struct rows *w)
 {
-	sqlite3_finalize(w->insert);
-	sqlite3_finalize(w->update);
-	sqlite3_finalize(w->remove);
+	cachedb_stmt_cleanup(&w->insert);
+	cachedb_stmt_cleanup(&w->update);
+	cachedb_stmt_cleanup(&w->remove);
 }
 
 static int write_row(struct rows *w, sqlite3_stmt *stmt, const struct row *r)
@@ -425,8 +426,8 @@ static int there_add(struct there *t, sqlite3_stmt *stmt)
 static int there_read(struct rows *w, struct there *t)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sql_prepare(w->db, w->conn,
-			     "SELECT name, sum FROM items WHERE list = ? ORDER BY name", &stmt);
+	int rc = cachedb_prepare(w->db, w->conn,
+				 "SELECT name, sum FROM items WHERE list = ? ORDER BY name", &stmt);
 
 	if (rc)
 		return rc;
@@ -577,7 +578,7 @@ int rows_drop_below(struct cachedb *db, sqlite3 *conn, const void *prefix, size_
 		_cleanup_buf_ struct buf end = BUF_INIT(CATALOG_KEY_MAX);
 		_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 
-		rc = sql_prepare(db, conn, statements[i], &stmt);
+		rc = cachedb_prepare(db, conn, statements[i], &stmt);
 		if (!rc)
 			rc = sql_bind_prefix(stmt, prefix, len, &end);
 		if (!rc)

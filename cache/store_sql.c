@@ -3,11 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-int sql_prepare(struct cachedb *db, sqlite3 *conn, const char *sql, sqlite3_stmt **out)
-{
-	return cachedb_errno(db, sqlite3_prepare_v2(conn, sql, -1, out, NULL));
-}
-
 void sql_bind(sqlite3_stmt *stmt, int i, const void *data, size_t len)
 {
 	/* Failures show when it is run. */
@@ -50,7 +45,7 @@ int sql_run_key(struct cachedb *db, sqlite3 *conn, const char *sql, const void *
 		const int64_t *number)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int rc = sql_prepare(db, conn, sql, &stmt);
+	int rc = cachedb_prepare(db, conn, sql, &stmt);
 
 	if (rc)
 		return rc;

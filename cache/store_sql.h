@@ -14,10 +14,6 @@
 #include "cache/sum.h"
 #include "client/buf.h"
 
-/* *out is to be finalized (_cleanup_stmt_), also after an error. */
-_must_check_ int sql_prepare(struct cachedb *db, sqlite3 *conn, const char *sql,
-			     sqlite3_stmt **out);
-
 /* Binds bytes, borrowed until the statement has run; a failure shows when it is run. */
 void sql_bind(sqlite3_stmt *stmt, int i, const void *data, size_t len);
 
