@@ -22,7 +22,7 @@
  *
  * Readahead: reading the versions of environments in the order of their list is recognised as a
  * traversal, and the next ones are fetched ahead in a window that doubles up to readahead_max; so
- * is reading the first one's by who has just listed the environments.
+ * is reading the first one's by who has just listed them, where there are many.
  *
  * Every function may be called from any thread; those with a call block (until its deadline or
  * cancellation) and must not be called with a lock held. Errors as in client/source.h.
@@ -76,8 +76,8 @@ struct catalog_conf {
 	int64_t (*now)(void); /* NULL: clock_mono */
 	catalog_changed_fn *changed; /* may be NULL */
 	void *changed_arg;
-	/* Somebody begins to walk through s. May be NULL. Called with a lock: must not block, or
-	 * call the catalog. */
+	/* Somebody begins to walk through many environments of s. May be NULL. Called with a lock:
+	 * must not block, or call the catalog. */
 	void (*walks)(void *arg, struct scope *s);
 	void *walks_arg;
 };
@@ -117,8 +117,9 @@ int catalog_versions(struct catalog *c, struct scope *s, const char *env, struct
 		     struct version_list **out, struct err *e);
 
 /*
- * The process who was told the names of all environments there are in s. If it reads the versions
- * of the first of them next, it is on its way through all of them. Any thread; does not block.
+ * The process who was told the names of all environments there are in s. If these are many, and it
+ * reads the versions of the first of them next, it is on its way through all of them. Any thread;
+ * does not block.
  */
 void catalog_listed(struct catalog *c, const struct scope *s, int64_t who);
 

@@ -334,17 +334,18 @@ static void versions_ahead(struct catalog *c, const struct want *w, struct entry
 	struct readahead_range range;
 	struct want next = *w;
 	unsigned int before;
-	bool listed;
+	bool listed, many;
 
 	if (!list || !c->conf.readahead_max)
 		return;
 	before = p->readahead.window;
+	many = list->count >= READAHEAD_LONG;
 	listed = p->lister && w->who == p->lister;
 	if (listed)
 		p->lister = 0;
-	range = (listed ? readahead_begin : readahead_read)(
+	range = (listed && many ? readahead_begin : readahead_read)(
 		&p->readahead, list, readahead_position(list, w->env), c->conf.readahead_max);
-	if (c->conf.walks && !before && p->readahead.window)
+	if (c->conf.walks && many && !before && p->readahead.window)
 		c->conf.walks(c->conf.walks_arg, w->scope);
 	for (size_t i = range.from; i < range.to; i++) {
 		if (list->items[i]->archived != p->readahead.archived)

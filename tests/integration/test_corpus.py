@@ -156,6 +156,8 @@ def test_requests_of_a_cold_and_of_a_warm_find(loaded_corpus, binary):
     with Mount(binary, service=service, options={"refresh": 3600}) as cold:
         service.reset_counters()
         run("find", cold.path / "local")
+        # The list of logs that is fetched beside a walk: whoever reads one waits for it.
+        assert next(cold.path.glob("local/*/[0-9]*/build.log")).read_bytes() == b""
         first = service.counters()
         pages = -(-environments // 100)
         # The first contact came before; what is left beside the lists is the storage's key, once.
