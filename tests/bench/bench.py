@@ -93,7 +93,7 @@ def timed(command, cwd):
                           stderr=subprocess.PIPE, check=False, env={**os.environ, "LC_ALL": "C"})
     took = time.perf_counter() - began
     if done.returncode:
-        raise RuntimeError(f"{command} in {cwd}: status {done.returncode}: {first_line(done.stderr.decode())}")
+        raise RuntimeError(f"{command}: status {done.returncode}: {first_line(done.stderr.decode())}")
     return took
 
 
