@@ -2,7 +2,7 @@
  * readahead - recognises that somebody walks through the environments of a scope in their order,
  * and says which ones to fetch before they are asked for.
  *
- * The window starts at 4 with the second environment in a row, or at 8 with the first when they
+ * The window starts at 4 with the second environment in a row, or at 32 with the first when they
  * were listed before, and doubles each time the walker enters the newest window, up to a maximum;
  * so one to two windows are under way ahead of it. A
  * jump starts anew. Active and archived environments are walked separately (they are listed in
@@ -19,7 +19,7 @@
 
 enum {
 	READAHEAD_FIRST = 4,   /* the first window */
-	READAHEAD_SURE = 8,    /* the same of somebody who has listed them all before */
+	READAHEAD_SURE = 32,   /* the same of somebody who has listed them all before */
 	READAHEAD_LONG = 16,   /* environments in a row that make a traversal */
 	READAHEAD_SCAN = 4096, /* items of the other kind looked past; more is a jump */
 };
