@@ -374,37 +374,11 @@ void build_entry_want(struct build_entry *e)
 
 /* ---- what is known ---- */
 
-/* See struct build_info. Locked. */
-static int64_t left_of(const struct build_entry *e)
-{
-	int64_t refresh = e->builds->conf.refresh, now = clock_mono();
-
-	if (e->known && !e->r.settled)
-		return 0;
-	if ((e->known && e->r.location) || e->scope->kind != SCOPE_WORKSPACE)
-		return refresh;
-	return e->looked && now - e->looked < refresh ? e->looked + refresh - now : 0;
-}
-
-/* The same of a version of which nothing is known. */
-static int64_t left_of_none(struct builds *b, struct scope *s, const struct version *v)
-{
-	struct source *source = b->conf.source;
-	int64_t left;
-
-	/* Of a registry's versions no log is looked for. */
-	if (s->kind != SCOPE_WORKSPACE)
-		return b->conf.refresh;
-	left = source->ops->no_log(source, s, v);
-	return left < b->conf.refresh ? left : b->conf.refresh;
-}
-
 static void fill_info(struct build_entry *e, struct build_info *out)
 {
 	*out = (struct build_info){0};
 	pthread_mutex_lock(&e->lock);
 	out->known = e->known;
-	out->left = left_of(e);
 	if (e->known) {
 		out->state = e->r.state;
 		out->growing = !e->r.settled;
@@ -415,25 +389,63 @@ static void fill_info(struct build_entry *e, struct build_info *out)
 	pthread_mutex_unlock(&e->lock);
 }
 
-void builds_peek(struct builds *b, struct scope *s, const struct version *v, struct build_info *out)
+/* What is known already, also by other mounts of this machine; NULL: nothing. */
+static struct build_entry *known_entry(struct builds *b, struct scope *s, const struct version *v)
 {
 	struct build_of of = {s, v->env, v->version, v->created};
 	struct build_entry *e = entry_get(b, s, v, false);
 
-	*out = (struct build_info){0};
 	if (!e && buildstore_stamp(b->conf.store, &of))
 		e = entry_get(b, s, v, true);
-	if (!e) {
-		out->left = left_of_none(b, s, v);
+	if (e)
+		build_entry_sync(e);
+	return e;
+}
+
+void builds_peek(struct builds *b, struct scope *s, const struct version *v, struct build_info *out)
+{
+	struct build_entry *e = known_entry(b, s, v);
+
+	*out = (struct build_info){0};
+	if (!e)
 		return;
-	}
-	build_entry_sync(e);
 	fill_info(e, out);
-	if (!out->known && !out->left)
-		out->left = left_of_none(b, s, v);
 	if (out->known && out->growing)
 		build_entry_want(e);
 	build_entry_put(e);
+}
+
+/* Locked. *known: there is, or was, a build. */
+static int64_t left_of(const struct build_entry *e, bool *known)
+{
+	int64_t refresh = e->builds->conf.refresh, now = clock_mono();
+
+	*known = e->known;
+	if (e->known && !e->r.settled)
+		return 0;
+	if (e->known && e->r.location)
+		return refresh;
+	return e->looked && now - e->looked < refresh ? e->looked + refresh - now : 0;
+}
+
+int64_t builds_left(struct builds *b, struct scope *s, const struct version *v)
+{
+	struct source *source = b->conf.source;
+	struct build_entry *e = known_entry(b, s, v);
+	int64_t left = 0, none;
+	bool known = false;
+
+	if (e) {
+		pthread_mutex_lock(&e->lock);
+		left = left_of(e, &known);
+		pthread_mutex_unlock(&e->lock);
+		build_entry_put(e);
+	}
+	if (known || left)
+		return left;
+	/* Of a registry's versions no log is looked for. */
+	none = s->kind == SCOPE_WORKSPACE ? source->ops->no_log(source, s, v) : INT64_MAX;
+	return none < b->conf.refresh ? none : b->conf.refresh;
 }
 
 /* What counts of the end of a question: a service that does not answer is nothing new. */

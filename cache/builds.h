@@ -50,7 +50,6 @@ struct build_info {
 	bool growing;                  /* the log may change by itself */
 	uint64_t size;                 /* of the log */
 	int64_t modified;              /* clock_wall(); 0: no log was seen */
-	int64_t left;                  /* ns for which opening the log would ask for nothing */
 	char stage[BUILDS_STAGE_SIZE]; /* the service's own word for the state; "": none */
 };
 
@@ -69,6 +68,9 @@ void builds_free(struct builds *b); /* NULL is allowed; nobody may be in a call 
  */
 void builds_peek(struct builds *b, struct scope *s, const struct version *v,
 		 struct build_info *out);
+
+/* For how many ns opening the log would ask for nothing, and find what builds_peek() says. */
+int64_t builds_left(struct builds *b, struct scope *s, const struct version *v);
 
 /*
  * The state as the service says it now: of the newest build that is known of, else whether there is

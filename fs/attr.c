@@ -137,6 +137,7 @@ static int fill_build_log(struct fsys *fs, struct node *n, struct stat *st, doub
 {
 	struct version *v = node_get_version(fs->nodes, n->parent);
 	struct build_info info;
+	double left;
 	int rc = 0;
 
 	buildlog_info(fs, n->parent, &info);
@@ -151,8 +152,11 @@ static int fill_build_log(struct fsys *fs, struct node *n, struct stat *st, doub
 	if ((info.growing || st->st_mode & S_IWUSR) && *timeout > GROWING_S)
 		*timeout = GROWING_S;
 	/* Nobody opens it here: the kernel asks before it reads, when this is over. */
-	if (fs->kernel.no_open && (double)info.left / NS_PER_S < *timeout)
-		*timeout = (double)info.left / NS_PER_S;
+	if (fs->kernel.no_open && fs->builds) {
+		left = (double)builds_left(fs->builds, n->scope, v) / NS_PER_S;
+		if (left < *timeout)
+			*timeout = left;
+	}
 	version_unref(v);
 	return rc;
 }
