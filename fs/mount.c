@@ -538,9 +538,8 @@ static int open_session(struct mount *m, struct err *e)
 			       "installed, and allow_other allowed by /etc/fuse.conf?",
 			       m->o->mountpoint);
 	m->mounted = true;
-	if (fuse_session_custom_io(m->se, &device, fuse_session_fd(m->se)))
-		return -ENOMEM;
-	return 0;
+	rc = fuse_session_custom_io(m->se, &device, fuse_session_fd(m->se));
+	return rc ? err_set(e, rc, "the FUSE device can't be read: %s", strerror(-rc)) : 0;
 }
 
 static int run_loop(struct mount *m)

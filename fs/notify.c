@@ -52,7 +52,7 @@ struct notify {
 	pthread_cond_t told;
 	/* protected by lock */
 	struct fuse_session *se; /* NULL: nobody is there to be told */
-	unsigned int telling;    /* calls that use it, but for the thread's */
+	unsigned int telling;    /* calls that use it */
 	struct due due;          /* when listings are dropped */
 	bool stopping;
 	unsigned int held;
