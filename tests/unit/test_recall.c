@@ -64,6 +64,7 @@ static int teardown(void **state)
 {
 	struct test_place *p = *state;
 
+	fixture_behind_quiet = 0;
 	close(p->dir);
 	cache_dir_remove(p->path);
 	free(p);
@@ -153,7 +154,6 @@ static void the_service_is_asked_when_it_is_quiet(void **state)
 	begin(p);
 	assert_int_equal(ask(f, "a", NULL), 0);
 	end(p);
-	fixture_behind_quiet = 0;
 }
 
 static void a_refresh_that_is_asked_for_is_waited_for(void **state)
